@@ -1,0 +1,1 @@
+"""lepton-cc: compiles a trained ONNX model into the code that runs it on an edge chip."""
