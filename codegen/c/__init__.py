@@ -1,0 +1,1 @@
+"""The emitter that prints kernels as portable C99."""

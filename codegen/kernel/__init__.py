@@ -1,0 +1,1 @@
+"""The kernel IR: loops over buffers, and the schedules that transform them."""

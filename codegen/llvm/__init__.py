@@ -1,0 +1,1 @@
+"""The emitter that prints kernels as LLVM IR; the only home of llvmlite."""

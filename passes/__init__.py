@@ -1,0 +1,1 @@
+"""Graph-to-graph passes: between the frontend's graph and code generation."""

@@ -1,0 +1,1 @@
+"""Memory planning: from buffers with live ranges to proven offsets in the arena."""

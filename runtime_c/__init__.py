@@ -1,0 +1,1 @@
+"""C sources, headers and linker scripts compiled with the user's firmware."""
