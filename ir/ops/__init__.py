@@ -1,0 +1,39 @@
+"""All op definitions, one file a family, and the registry of their mnemonics."""
+
+from lepton_cc.ir.op_kind import OpRegistry
+from lepton_cc.ir.ops.constant import Constant
+from lepton_cc.ir.ops.conv import Conv, ConvTranspose
+from lepton_cc.ir.ops.elementwise import Binary, Cast, Clamp, Select, Unary
+from lepton_cc.ir.ops.fused import Fused
+from lepton_cc.ir.ops.matmul import MatMul
+from lepton_cc.ir.ops.movement import Broadcast, Concat, Gather, Pad, Reshape, Slice, Transpose
+from lepton_cc.ir.ops.pointwise_functions import BinaryFunction, UnaryFunction
+from lepton_cc.ir.ops.pool import AveragePool, MaxPool
+from lepton_cc.ir.ops.reduce import ArgFunction, ArgReduce, Reduce, ReduceFunction, Softmax
+
+REGISTRY = OpRegistry()
+for _definition in (
+    Constant,
+    Conv,
+    ConvTranspose,
+    MatMul,
+    MaxPool,
+    AveragePool,
+    Softmax,
+    Select,
+    Clamp,
+    Cast,
+    Reshape,
+    Transpose,
+    Broadcast,
+    Slice,
+    Concat,
+    Pad,
+    Gather,
+    Fused,
+):
+    REGISTRY.add(_definition)
+REGISTRY.add_variants(Unary, "function", UnaryFunction)
+REGISTRY.add_variants(Binary, "function", BinaryFunction)
+REGISTRY.add_variants(Reduce, "function", ReduceFunction)
+REGISTRY.add_variants(ArgReduce, "function", ArgFunction)

@@ -1,0 +1,71 @@
+"""Sliding windows: the geometry that convolutions and pools share, in N spatial dimensions."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from lepton_cc.ir.diagnostics import TypeInferenceError
+from lepton_cc.ir.tensor import Array
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Kernel size, stride, dilation and padding for each spatial dimension (all of one length).
+
+    Padding `low` and `high` is explicit (automatic and ceiling modes are resolved in the frontend).
+    """
+
+    size: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    low: tuple[int, ...]
+    high: tuple[int, ...]
+
+    @property
+    def rank(self) -> int:
+        """Number of spatial dimensions."""
+        return len(self.size)
+
+    def output_dims(self, dims: tuple[int, ...]) -> tuple[int, ...]:
+        """Spatial output size: floor((in + low + high - ((size - 1) * dilation + 1)) / stride) + 1.
+
+        Raises:
+            TypeInferenceError: ranks differ, a parameter is out of range or the window is larger
+                than the padded input.
+        """
+        fields = (self.size, self.strides, self.dilations, self.low, self.high)
+        if any(len(values) != len(dims) for values in fields):
+            raise TypeInferenceError(f"window of rank {self.rank} over {len(dims)} dimensions")
+        if min(self.size + self.strides + self.dilations, default=1) < 1:
+            raise TypeInferenceError("window sizes, strides and dilations must be positive")
+        spans = [(k - 1) * d + 1 for k, d in zip(self.size, self.dilations)]
+        padded = [dim + low + high for dim, low, high in zip(dims, self.low, self.high)]
+        if any(total < span for total, span in zip(padded, spans)):
+            raise TypeInferenceError(f"window {self.size} is larger than the padded input {padded}")
+        return tuple((p - s) // stride + 1 for p, s, stride in zip(padded, spans, self.strides))
+
+    def taps(self, x: Array, fill: float) -> Iterator[tuple[tuple[int, ...], Array]]:
+        """For each kernel position: its index, and the view [N, *out, C] of x that it multiplies.
+
+        x is [N, *S, C]; padding reads `fill`.
+        """
+        dims = tuple(x.shape[1:-1])
+        out = self.output_dims(dims)
+        shape = (x.shape[0], *(l + d + h for l, d, h in zip(self.low, dims, self.high)), x.shape[-1])
+        padded = np.full(shape, fill, dtype=x.dtype)
+        inner = tuple(
+            slice(max(low, 0), low + dim + min(high, 0))
+            for low, dim, high in zip(self.low, dims, self.high)
+        )
+        crop = tuple(
+            slice(max(-low, 0), dim + min(high, 0))
+            for low, dim, high in zip(self.low, dims, self.high)
+        )
+        padded[(slice(None), *inner)] = x[(slice(None), *crop)]
+        for position in np.ndindex(*self.size):
+            steps = tuple(
+                slice(p * d, p * d + (n - 1) * s + 1, s)
+                for p, d, n, s in zip(position, self.dilations, out, self.strides)
+            )
+            yield position, padded[(slice(None), *steps)]
