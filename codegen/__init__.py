@@ -1,1 +1,1 @@
-"""From the optimized graph to the target's code, by way of kernels and programs."""
+"""From graph to code: the kernel IR, lowerings, the program, and the emitters for LLVM and C."""

@@ -1,1 +1,1 @@
-"""The kernel IR: loops over buffers, and the schedules that transform them."""
+"""The kernel IR: loops over buffers (`ir`), transformations of them, and our own math functions."""

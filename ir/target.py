@@ -1,0 +1,59 @@
+"""What a target is: plain data that schedules, emitters, planner and reports read."""
+
+import enum
+from dataclasses import dataclass
+
+
+class Execution(enum.Enum):
+    """Where code for a target can run on this machine."""
+
+    NATIVE = "native"  # in process
+    CONTROL_CORE = "control-core"  # the RISC-V emulator
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRegion:
+    """A memory of the target: its role is its name (sram, flash)."""
+
+    name: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A CPU (or the control core of an NPU) as code generation sees it.
+
+    vector_bytes: width of a float vector register, 0 without vectors; vector_registers: how many.
+    fused_multiply_add: a MulAdd is one instruction. float_unit: binary32 arithmetic in hardware.
+    rounding_instructions: floor, ceil, trunc and round-to-even are instructions.
+    broadcast_loads: arithmetic takes a scalar from memory as an operand and repeats it.
+    """
+
+    name: str
+    description: str
+    triple: str
+    cpu: str
+    features: str
+    abi: str
+    pointer_bits: int
+    vector_bytes: int
+    vector_registers: int
+    fused_multiply_add: bool
+    float_unit: bool
+    square_root_instruction: bool
+    rounding_instructions: bool
+    broadcast_loads: bool
+    execution: Execution
+    code_model: str = "default"
+    regions: tuple[MemoryRegion, ...] = ()
+    notes: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+
+    def lanes(self, size_bytes: int) -> int:
+        """Elements of a vector register for elements of that size; 1 without vectors."""
+        return max(1, self.vector_bytes // size_bytes)
+
+    def region(self, name: str) -> MemoryRegion | None:
+        """The region of that name, if the target declares it."""
+        return next((region for region in self.regions if region.name == name), None)
