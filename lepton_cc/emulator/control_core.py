@@ -1,0 +1,117 @@
+"""The control core on the host: inputs in, outputs and an exact instruction count out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lepton_cc.emulator.devices import MappedDevice
+from lepton_cc.emulator.image import Image, Port, read_image
+from lepton_cc.emulator.session import Session
+from lepton_cc.ir.diagnostics import Code, Diagnostic, Refused
+
+DEFAULT_INSTRUCTION_LIMIT = 20_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class EmulatedRun:
+    """What one run gave.
+
+    `instructions` are those of the model's function and all it calls, from its first to its
+    return; `instructions_by_function` splits them by symbol, largest first (a block that control
+    enters in one function and leaves in the next counts for the first).
+    `stack_high_water_bytes` is the stack that the function touched below its caller's.
+    `seconds` is the host's time for the whole run, boot included.
+    """
+
+    outputs: Mapping[str, bytes]
+    instructions: int
+    instructions_by_function: Mapping[str, int]
+    stack_high_water_bytes: int
+    console: str
+    seconds: float
+
+
+class ControlCore:
+    """Firmware image on an emulated rv32 core; each run starts from reset."""
+
+    def __init__(
+        self,
+        elf: Path,
+        *,
+        instruction_limit: int = DEFAULT_INSTRUCTION_LIMIT,
+        devices: Sequence[MappedDevice] = (),
+    ) -> None:
+        """Reads the image.
+
+        Raises:
+            Refused: `elf` is no image for the control core.
+        """
+        self._image = read_image(elf)
+        self._instruction_limit = instruction_limit
+        self._devices = tuple(devices)
+
+    @property
+    def inputs(self) -> tuple[Port, ...]:
+        """The model's inputs in the order of the generated struct."""
+        return self._image.inputs
+
+    @property
+    def outputs(self) -> tuple[Port, ...]:
+        """The model's outputs in the order of the generated struct."""
+        return self._image.outputs
+
+    def run(self, inputs: Mapping[str, bytes]) -> EmulatedRun:
+        """Runs the model once on `inputs`, raw little-endian bytes by input name.
+
+        Raises:
+            Refused: an input is missing, unknown or of the wrong size; the core trapped, left
+                its memory or passed the instruction limit; the model returned an error.
+        """
+        _check_inputs(self._image.inputs, inputs)
+        session = Session(self._image, self._devices, instruction_limit=self._instruction_limit)
+        for port in self._image.inputs:
+            session.write(port.address, inputs[port.name])
+        session.execute()
+        measured = session.measured
+        return EmulatedRun(
+            outputs={
+                port.name: session.read(port.address, port.size_bytes)
+                for port in self._image.outputs
+            },
+            instructions=measured.retired,
+            instructions_by_function=_by_function(self._image, measured.by_halfword),
+            stack_high_water_bytes=session.stack_high_water_bytes(),
+            console=session.console,
+            seconds=session.seconds,
+        )
+
+
+def _check_inputs(ports: tuple[Port, ...], inputs: Mapping[str, bytes]) -> None:
+    known = {port.name: port for port in ports}
+    complaints = [
+        f"there is no input {name!r}; the model has {', '.join(known) or 'none'}"
+        for name in inputs
+        if name not in known
+    ]
+    for port in ports:
+        if port.name not in inputs:
+            complaints.append(f"input {port.name!r} is missing")
+        elif len(inputs[port.name]) != port.size_bytes:
+            complaints.append(
+                f"input {port.name!r} takes {port.size_bytes} bytes, "
+                f"{len(inputs[port.name])} were given"
+            )
+    if complaints:
+        raise Refused(Diagnostic(Code.BAD_INPUT_DATA, complaint) for complaint in complaints)
+
+
+def _by_function(image: Image, by_halfword: NDArray[np.uint64]) -> Mapping[str, int]:
+    counts: dict[str, int] = {}
+    for halfword in np.flatnonzero(by_halfword):
+        function = image.function_at(image.text.address + 2 * int(halfword))
+        name = function.name if function is not None else "(unnamed)"
+        counts[name] = counts.get(name, 0) + int(by_halfword[halfword])
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

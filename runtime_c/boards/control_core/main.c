@@ -1,0 +1,25 @@
+/* main.c: runs the image's model once on the control core; start.S calls it, the emulator reads the result. */
+
+#include "board.h"
+
+static void store_device(uint32_t offset, uint32_t value)
+{
+    *(volatile uint32_t *)((uintptr_t)LEPTON_BOARD_DEVICE + offset) = value;
+}
+
+void lepton_board_print(const char *text)
+{
+    for (; *text != '\0'; ++text) {
+        store_device(LEPTON_BOARD_CONSOLE, (uint8_t)*text);
+    }
+}
+
+int main(void)
+{
+    const lepton_status status = lepton_board_the_model.run();
+
+    if (status != LEPTON_OK) {
+        lepton_board_print("lepton: the model returned an error\n");
+    }
+    return (int)status;
+}
