@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 JOBS   ?= 2
-SOURCES := $(wildcard lepton_cc ir passes codegen runtime_c tests models examples benchmarks)
+SOURCES := $(wildcard lepton_cc ir passes codegen runtime_c tests models examples benchmarks docs)
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo quick test lint type fmt bench golden models docs dist clean check

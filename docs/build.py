@@ -1,0 +1,65 @@
+"""Writes the pages that are made from the code: `docs/ops.md`, from the registry of ops.
+
+`make docs` runs it; a test compares the page with the code.
+"""
+
+import inspect
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+from lepton_cc.ir.op_kind import OpKind, Trait
+from lepton_cc.ir.ops import REGISTRY
+
+OPS_PAGE = Path(__file__).resolve().parent / "ops.md"
+
+_HEAD = """\
+# Ops
+
+The ops of the graph, made from their definitions by `make docs`.
+An operand that ends in `?` may be absent, one in `*` repeats.
+"""
+
+
+def families() -> dict[str, dict[type[OpKind], list[str]]]:
+    """Module of each op family, in order of name, to its definitions and their mnemonics."""
+    found: dict[str, dict[type[OpKind], list[str]]] = {}
+    for mnemonic in REGISTRY.mnemonics():
+        definition = REGISTRY[mnemonic].definition
+        of_family = found.setdefault(definition.__module__, {})
+        of_family.setdefault(definition, []).append(mnemonic)
+    return dict(sorted(found.items()))
+
+
+def ops_page() -> str:
+    """The text of `docs/ops.md`."""
+    parts = [_HEAD]
+    for module, definitions in families().items():
+        parts.append(f"## {_first_line(inspect.getdoc(sys.modules[module]))}\n")
+        by_name = sorted(definitions.items(), key=lambda item: item[0].__name__)
+        parts += [_op_section(definition, mnemonics) for definition, mnemonics in by_name]
+    return "\n".join(parts)
+
+
+def _op_section(definition: type[OpKind], mnemonics: list[str]) -> str:
+    rows = [
+        ("text form", ", ".join(f"`{mnemonic}`" for mnemonic in mnemonics)),
+        ("operands", ", ".join(f"`{operand}`" for operand in definition.OPERANDS)),
+        ("attributes", ", ".join(f"`{field.name}`" for field in fields(definition))),
+        ("traits", ", ".join(trait.name.lower() for trait in Trait if trait in definition.TRAITS)),
+    ]
+    listed = "".join(f"- {heading}: {text}\n" for heading, text in rows if text)
+    return f"### {definition.__name__}\n\n{listed}\n```text\n{inspect.getdoc(definition)}\n```\n"
+
+
+def _first_line(docstring: str | None) -> str:
+    return (docstring or "").partition("\n")[0].rstrip(".")
+
+
+def main() -> None:
+    """Write the page."""
+    OPS_PAGE.write_text(ops_page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
