@@ -1,0 +1,26 @@
+"""The frontend's limits: what a model may ask for before it is refused, all in one place.
+
+They keep a hostile file within seconds and within a gigabyte of memory; each is far above what
+an edge model needs.
+"""
+
+# A file that is read whole into memory; bigger weights belong into external data.
+MAX_FILE_BYTES = 512 << 20
+# External data files, all together.
+MAX_EXTERNAL_BYTES = 512 << 20
+# ONNX nodes that are imported, function bodies, taken branches and unrolled loops included.
+MAX_NODES = 200_000
+# Subgraphs and function calls within each other.
+MAX_NESTING = 32
+# Iterations of one unrolled `Loop`.
+MAX_UNROLLED_ITERATIONS = 1024
+# One value of the graph; nothing is allocated for it while importing.
+MAX_TENSOR_BYTES = 1 << 31
+# Content that is made at compile time out of small input (ConstantOfShape, Range, Expand, ...).
+MAX_FOLDED_BYTES = 128 << 20
+# Arithmetic of one folded op: elements read and written, times the window or the inner dimension.
+MAX_FOLDED_WORK = 1 << 31
+# Dimensions of a tensor: NumPy's limit is 64, and every broadcast adds a few.
+MAX_RANK = 32
+# Diagnostics that are reported; a file of garbage nodes would otherwise fill the screen.
+MAX_DIAGNOSTICS = 200
