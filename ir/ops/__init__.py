@@ -3,13 +3,21 @@
 from lepton_cc.ir.op_kind import OpRegistry
 from lepton_cc.ir.ops.constant import Constant
 from lepton_cc.ir.ops.conv import Conv, ConvTranspose
+from lepton_cc.ir.ops.cumulative import Cumulative, CumulativeFunction
 from lepton_cc.ir.ops.elementwise import Binary, Cast, Clamp, Select, Unary
 from lepton_cc.ir.ops.fused import Fused
 from lepton_cc.ir.ops.matmul import MatMul
 from lepton_cc.ir.ops.movement import Broadcast, Concat, Gather, Pad, Reshape, Slice, Transpose
+from lepton_cc.ir.ops.normalization import LayerNorm, RmsNorm
 from lepton_cc.ir.ops.pointwise_functions import BinaryFunction, UnaryFunction
 from lepton_cc.ir.ops.pool import AveragePool, MaxPool
+from lepton_cc.ir.ops.quantization import Dequantize, Quantize
+from lepton_cc.ir.ops.recurrent import Gru, Lstm, Rnn
 from lepton_cc.ir.ops.reduce import ArgFunction, ArgReduce, Reduce, ReduceFunction, Softmax
+from lepton_cc.ir.ops.resample import Resample
+from lepton_cc.ir.ops.scan import GruScan, LstmScan, RnnScan
+from lepton_cc.ir.ops.scatter import Scatter
+from lepton_cc.ir.ops.topk import TopK
 
 REGISTRY = OpRegistry()
 for _definition in (
@@ -31,9 +39,23 @@ for _definition in (
     Pad,
     Gather,
     Fused,
+    LayerNorm,
+    RmsNorm,
+    Quantize,
+    Dequantize,
+    Resample,
+    Scatter,
+    TopK,
+    Rnn,
+    Gru,
+    Lstm,
+    RnnScan,
+    GruScan,
+    LstmScan,
 ):
     REGISTRY.add(_definition)
 REGISTRY.add_variants(Unary, "function", UnaryFunction)
 REGISTRY.add_variants(Binary, "function", BinaryFunction)
 REGISTRY.add_variants(Reduce, "function", ReduceFunction)
 REGISTRY.add_variants(ArgReduce, "function", ArgFunction)
+REGISTRY.add_variants(Cumulative, "function", CumulativeFunction)
