@@ -4,6 +4,7 @@ Runs before live ranges exist. Best-first search over the sets of steps that hav
 program of Ahn et al. 2020, arXiv 2003.02369) while its work is small; beam search beyond that.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
@@ -19,13 +20,13 @@ MAX_BEAM_WIDTH = 32
 
 @dataclass(frozen=True, slots=True, order=True)
 class _State:
-    """A set of steps that have run; the order of fields is the order in which states are tried."""
+    """Masks of the steps that have run and that may run next; compared field by field."""
 
     peak: int
     num_left: int
     live_bytes: int
     done: int
-    ready: tuple[int, ...]
+    ready: int
 
 
 def order_for_lowest_peak(graph: StepGraph) -> tuple[int, ...]:
@@ -62,8 +63,9 @@ def _exact(model: LoadModel, known_peak: int) -> tuple[int, ...] | None:
             return _path(came_from, state.done)
         if state.peak > lowest[state.done]:
             continue
-        work += len(state.ready)
-        for step, after in _expand(model, state, state.ready):
+        steps = _members(state.ready)
+        work += len(steps)
+        for step, after in _expand(model, state, steps):
             if after.peak < min(known_peak, lowest.get(after.done, known_peak)):
                 lowest[after.done] = after.peak
                 came_from[after.done] = (state.done, step)
@@ -81,7 +83,7 @@ def _beam(model: LoadModel) -> tuple[int, ...]:
         for state, path in beam:
             if allowed <= 0:
                 break
-            steps = state.ready[:allowed]
+            steps = _members(state.ready)[:allowed]
             allowed -= len(steps)
             for step, after in _expand(model, state, steps):
                 if after.done not in grown or after < grown[after.done][0]:
@@ -92,12 +94,12 @@ def _beam(model: LoadModel) -> tuple[int, ...]:
 
 def _start(model: LoadModel) -> _State:
     """Nothing has run. No order's peak is below what its hungriest step needs on its own."""
-    ready = tuple(index for index, before in enumerate(model.before) if not before)
+    ready = sum(1 << index for index, before in enumerate(model.before) if not before)
     peak = max(model.start_bytes, *map(model.own_bytes, range(len(model.before))))
     return _State(peak, len(model.before), model.start_bytes, 0, ready)
 
 
-def _expand(model: LoadModel, state: _State, steps: tuple[int, ...]) -> list[tuple[int, _State]]:
+def _expand(model: LoadModel, state: _State, steps: Sequence[int]) -> list[tuple[int, _State]]:
     """Run each of `steps` on its own; only one of them when that cannot be a mistake.
 
     A step that neither lifts the peak nor leaves more bytes live than before may run at once: an
@@ -115,10 +117,15 @@ def _expand(model: LoadModel, state: _State, steps: tuple[int, ...]) -> list[tup
 
 def _after(model: LoadModel, state: _State, step: int, load: Load) -> _State:
     done = state.done | 1 << step
-    opened = [n for n in model.followers[step] if not model.before[n] & ~done]
-    ready = tuple(sorted([index for index in state.ready if index != step] + opened))
+    opened = sum(1 << n for n in model.followers[step] if not model.before[n] & ~done)
+    ready = state.ready & ~(1 << step) | opened
     peak = max(state.peak, load.during)
     return _State(peak, state.num_left - 1, load.after, done, ready)
+
+
+def _members(mask: int) -> list[int]:
+    """List the bits that are set, ascending."""
+    return [index for index, bit in enumerate(reversed(f"{mask:b}")) if bit == "1"]
 
 
 def _path(came_from: dict[int, tuple[int, int]], done: int) -> tuple[int, ...]:
