@@ -69,7 +69,7 @@ typedef struct {
 #define LEPTON_STATIC_ASSERT(condition, identifier) static_assert(condition, #identifier)
 #else
 #define LEPTON_STATIC_ASSERT(condition, identifier) \
-    extern char lepton_static_assert_##identifier[(condition) ? 1 : -1]
+    struct lepton_static_assert_##identifier { unsigned int holds : (condition) ? 1 : -1; }
 #endif
 
 LEPTON_STATIC_ASSERT(sizeof(float) == 4 && sizeof(double) == 8, floats_are_ieee_sized);
