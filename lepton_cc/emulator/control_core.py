@@ -109,9 +109,14 @@ def _check_inputs(ports: tuple[Port, ...], inputs: Mapping[str, bytes]) -> None:
 
 
 def _by_function(image: Image, by_halfword: NDArray[np.uint64]) -> Mapping[str, int]:
+    counted = np.flatnonzero(by_halfword)
+    begins = np.array([function.begin for function in image.functions], np.int64)
+    owners = np.searchsorted(begins, image.text.address + 2 * counted, side="right")
+    # Slot 0 takes code before the first function; code behind a function's end counts for it.
+    totals = np.zeros(len(begins) + 1, np.uint64)
+    np.add.at(totals, owners, by_halfword[counted])
+    names = ("(unnamed)", *(function.name for function in image.functions))
     counts: dict[str, int] = {}
-    for halfword in np.flatnonzero(by_halfword):
-        function = image.function_at(image.text.address + 2 * int(halfword))
-        name = function.name if function is not None else "(unnamed)"
-        counts[name] = counts.get(name, 0) + int(by_halfword[halfword])
+    for index in np.flatnonzero(totals):
+        counts[names[index]] = counts.get(names[index], 0) + int(totals[index])
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

@@ -10,10 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
+from numpy.typing import NDArray
 
+from lepton_cc.emulator.instruction_starts import instruction_starts
 from lepton_cc.ir.diagnostics import Code, Refused, refuse
 
 _BOARD_VERSION = 1
@@ -64,13 +67,18 @@ class Region:
         return self.begin <= address < self.end
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Image:
-    """A control-core ELF, as far as running it needs."""
+    """A control-core ELF, as far as running it needs.
+
+    `instruction_starts` `[len(text.data) / 2]` says for each halfword of the text whether an
+    instruction starts there; `functions` are in the order of their addresses.
+    """
 
     entry: int
     segments: tuple[Segment, ...]
     text: Segment
+    instruction_starts: NDArray[np.bool_]
     functions: tuple[Function, ...]
     flash: Region
     sram: Region
@@ -126,13 +134,18 @@ def _read(path: Path, elf: ELFFile) -> Image:
         if segment["p_filesz"]
     )
     memory = _LoadedBytes(segments)
+    code = Segment(int(text["sh_addr"]), text.data())
+    functions = _functions(table)
     try:
         inputs, outputs = _read_ports(memory, symbols[_MODEL_SYMBOL])
         return Image(
             entry=int(elf["e_entry"]),
             segments=segments,
-            text=Segment(int(text["sh_addr"]), text.data()),
-            functions=_functions(table),
+            text=code,
+            instruction_starts=instruction_starts(
+                code.data, (function.begin - code.address for function in functions)
+            ),
+            functions=functions,
             flash=_region(symbols, "flash", "begin", "end"),
             sram=_region(symbols, "sram", "begin", "end"),
             stack=_region(symbols, "stack", "bottom", "top"),

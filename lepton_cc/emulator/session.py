@@ -13,7 +13,6 @@ from unicorn.unicorn_py3.unicorn import uclib
 from lepton_cc.codegen.llvm.block_counter import BlockCount, BlockCounter
 from lepton_cc.emulator.devices import BOARD_STACK_PAINT, BoardDevice, MappedDevice
 from lepton_cc.emulator.image import Image
-from lepton_cc.emulator.instruction_starts import instruction_starts
 from lepton_cc.ir.diagnostics import Code, Refused, refuse
 from lepton_cc.runtime_c.status import status_text
 
@@ -130,17 +129,14 @@ class Session:
                 hint="raise the instruction limit if the model is that large",
             )
         if self._board.exit_status is None:
-            raise self._fault(f"execution left the text section, at {self._place()}")
+            raise self._fault(f"the core stopped without an exit, at {self._place()}")
         if self._board.exit_status != 0:
             raise self._fault(f"the model returned {status_text(self._board.exit_status)}")
 
     def _attach_counter(self) -> BlockCounter:
-        text = self._image.text
         counter = BlockCounter(
-            text.address,
-            instruction_starts(
-                text.data, (function.begin - text.address for function in self._image.functions)
-            ),
+            self._image.text.address,
+            self._image.instruction_starts,
             limit=self._limit,
             stop=_address_of_stop(),
         )

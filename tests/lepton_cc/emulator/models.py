@@ -64,6 +64,7 @@ lepton_status broken_run(const broken_inputs *in, const broken_outputs *out, voi
     case 7: __asm__ volatile("ecall"); break;
     case 8: __asm__ volatile(".word 0x00007053"); break; /* fadd.s f0, f0, f0 */
     case 9: ((void (*)(void))(uintptr_t)constant)(); break;
+    case 10: __asm__ volatile("wfi"); break;
     default: out->z[0] = 1; break;
     }
     return LEPTON_OK;

@@ -21,7 +21,8 @@ FAULTS = (
     (6, rf"jump to non-executable memory at 0x80[0-9a-f]{{6}}, return address {IN_MODEL}"),
     (7, rf"environment call at {IN_MODEL}"),
     (8, rf"illegal instruction at {IN_MODEL}"),
-    (9, r"execution left the text section"),
+    (9, r"the core stopped without an exit, at 0x200[0-9a-f]{5}"),
+    (10, rf"the core stopped without an exit, at {IN_MODEL}"),
 )
 
 
