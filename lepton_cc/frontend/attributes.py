@@ -38,9 +38,7 @@ class Attributes:
     def __contains__(self, name: str) -> bool:
         return name in self.protos
 
-    def _find(
-        self, name: str, kind: onnx.AttributeProto.AttributeType.ValueType
-    ) -> onnx.AttributeProto | None:
+    def _find(self, name: str, kind: int) -> onnx.AttributeProto | None:
         proto = self.protos.get(name)
         if proto is not None and proto.type != kind:
             raise NodeRefusal(

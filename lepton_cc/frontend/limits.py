@@ -4,15 +4,17 @@ They keep a hostile file within seconds and within a gigabyte of memory; each is
 an edge model needs.
 """
 
-# A file that is read whole into memory; bigger weights belong into external data.
-MAX_FILE_BYTES = 512 << 20
+# The model file, which is read whole into memory.
+MAX_FILE_BYTES = 256 << 20
 # External data files, all together.
-MAX_EXTERNAL_BYTES = 512 << 20
+MAX_EXTERNAL_BYTES = 256 << 20
 # ONNX nodes that are imported, function bodies, taken branches and unrolled loops included.
-MAX_NODES = 200_000
+MAX_NODES = 100_000
+# Ops that the nodes become.
+MAX_OPS = 300_000
 # Subgraphs and function calls within each other.
 MAX_NESTING = 32
-# Iterations of one unrolled `Loop`.
+# Iterations of one unrolled `Loop` or `Scan`.
 MAX_UNROLLED_ITERATIONS = 1024
 # One value of the graph; nothing is allocated for it while importing.
 MAX_TENSOR_BYTES = 1 << 31
@@ -20,7 +22,7 @@ MAX_TENSOR_BYTES = 1 << 31
 MAX_FOLDED_BYTES = 128 << 20
 # Arithmetic of one folded op: elements read and written, times the window or the inner dimension.
 MAX_FOLDED_WORK = 1 << 31
-# Dimensions of a tensor: NumPy's limit is 64, and every broadcast adds a few.
-MAX_RANK = 32
+# Dimensions of a tensor: NumPy's limit is 64, and every decomposition adds a few.
+MAX_RANK = 24
 # Diagnostics that are reported; a file of garbage nodes would otherwise fill the screen.
 MAX_DIAGNOSTICS = 200

@@ -1,7 +1,7 @@
 """What an operator importer sees of one ONNX node: operands, attributes, and ways to emit ops."""
 
 import builtins
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NoReturn, Protocol
 
 import numpy as np
@@ -9,6 +9,7 @@ import onnx
 
 from lepton_cc.frontend.attributes import Attributes
 from lepton_cc.frontend.refusal import NodeRefusal
+from lepton_cc.frontend.scope import Scope
 from lepton_cc.ir.diagnostics import Code
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.graph import Value
@@ -48,13 +49,15 @@ class NodeView:
         *,
         opset: builtins.int,
         origin: str,
+        label: str,
         session: Session,
-        scope: Mapping[str, Value | None],
+        scope: Scope,
     ) -> None:
         self.op_type = proto.op_type
         self.domain = proto.domain
         self.opset = opset
         self.origin = origin
+        self.label = label
         self.operands = tuple(operands)
         self.attributes = attributes
         self.output_names = tuple(proto.output)

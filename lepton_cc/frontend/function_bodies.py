@@ -1,0 +1,128 @@
+"""Function bodies: what an operator without an importer expands to.
+
+The model's own functions come first, then the bodies that ONNX defines for its operators
+(https://onnx.ai/onnx/repo-docs/IR.html#functions).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # no stubs
+from onnx import defs
+
+from lepton_cc.frontend.refusal import NodeRefusal
+from lepton_cc.frontend.tensors import DTYPES
+from lepton_cc.ir.diagnostics import Code
+from lepton_cc.ir.graph import Value
+
+_ONNX_TYPES = {dtype: number for number, dtype in DTYPES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function body with the opsets that its nodes mean, and the call's attribute values."""
+
+    key: tuple[str, str, str]
+    body: onnx.FunctionProto
+    attributes: Mapping[str, onnx.AttributeProto]
+
+
+class LocalFunctions:
+    """The functions that the model itself defines."""
+
+    def __init__(self, functions: Sequence[onnx.FunctionProto]) -> None:
+        self._functions: dict[tuple[str, str, str], onnx.FunctionProto] = {}
+        for function in functions:
+            key = (normal_domain(function.domain), function.name, function.overload)
+            if key in self._functions:
+                raise NodeRefusal(
+                    f"function {function.name!r} is defined twice", code=Code.MODEL_MALFORMED
+                )
+            self._functions[key] = function
+
+    def find(
+        self, node: onnx.NodeProto, attributes: Mapping[str, onnx.AttributeProto]
+    ) -> Function | None:
+        """The function that the node calls, if it is one of the model's."""
+        key = (normal_domain(node.domain), node.op_type, node.overload)
+        body = self._functions.get(key)
+        if body is None:
+            return None
+        if len(node.input) > len(body.input) or len(node.output) > len(body.output):
+            raise NodeRefusal(
+                f"has {len(node.input)} inputs and {len(node.output)} outputs where the function"
+                f" takes {len(body.input)} and gives {len(body.output)}",
+                code=Code.MODEL_MALFORMED,
+            )
+        bound = {proto.name: proto for proto in body.attribute_proto} | dict(attributes)
+        missing = [name for name in body.attribute if name not in bound]
+        if missing:
+            raise NodeRefusal(f"attribute {missing[0]!r} is missing", code=Code.MODEL_MALFORMED)
+        return Function(key, body, bound)
+
+
+def body_versions(schema: defs.OpSchema, opset: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Versions up to `opset` that have a fixed body, and those whose body hangs on the node."""
+    fixed = schema.function_opset_versions  # type: ignore[attr-defined]  # not in onnx's stubs
+    contextual = schema.context_dependent_function_opset_versions  # type: ignore[attr-defined]  # as above
+    return tuple(v for v in fixed if v <= opset), tuple(v for v in contextual if v <= opset)
+
+
+def schema_function(
+    schema: defs.OpSchema,
+    node: onnx.NodeProto,
+    operands: Sequence[Value | None],
+    opset: int,
+    attributes: Mapping[str, onnx.AttributeProto],
+) -> Function | None:
+    """The body that ONNX gives for the node at `opset`, if it gives one."""
+    fixed, contextual = body_versions(schema, opset)
+    if fixed:
+        content = schema.get_function_with_opset_version(max(fixed))  # type: ignore[attr-defined]  # as above
+    elif contextual:
+        content = schema.get_context_dependent_function_with_opset_version(  # type: ignore[attr-defined]  # as above
+            max(contextual),
+            _resolved(node, attributes).SerializeToString(),
+            [_type_bytes(operand) for operand in operands],
+        )
+    else:
+        return None
+    body = onnx.FunctionProto()
+    try:
+        body.ParseFromString(content)
+    except DecodeError:
+        return None
+    if not body.node:
+        return None
+    defaults = {
+        name: attribute.default_value
+        for name, attribute in schema.attributes.items()
+        if attribute.default_value.type
+    }
+    key = (normal_domain(node.domain), node.op_type, "")
+    return Function(key, body, defaults | dict(attributes))
+
+
+def _resolved(
+    node: onnx.NodeProto, attributes: Mapping[str, onnx.AttributeProto]
+) -> onnx.NodeProto:
+    resolved = onnx.NodeProto()
+    resolved.CopyFrom(node)
+    del resolved.attribute[:]
+    resolved.attribute.extend(attributes.values())
+    return resolved
+
+
+def _type_bytes(operand: Value | None) -> bytes:
+    proto = onnx.TypeProto()
+    if operand is not None:
+        number = _ONNX_TYPES[operand.type.dtype]
+        proto = onnx.helper.make_tensor_type_proto(number, operand.type.dims)
+    content: bytes = proto.SerializeToString()
+    return content
+
+
+def normal_domain(domain: str) -> str:
+    """The domain under its short name: "" for ai.onnx."""
+    return "" if domain == "ai.onnx" else domain
