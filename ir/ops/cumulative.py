@@ -54,7 +54,9 @@ class Cumulative(OpKind):
         if self.exclusive:
             first = np.full_like(moved[:1], 0 if is_sum else 1)
             moved = np.concatenate((first, moved[:-1]))
-        accumulate = np.cumsum if is_sum else np.cumprod
+        combine = np.add if is_sum else np.multiply
         with np.errstate(all="ignore"):
-            y = np.moveaxis(np.asarray(accumulate(moved, axis=0, dtype=wide.dtype)), 0, self.axis)
+            y = np.moveaxis(
+                np.asarray(combine.accumulate(moved, axis=0, dtype=wide.dtype)), 0, self.axis
+            )
         return ((np.flip(y, self.axis) if self.reverse else y).astype(x.dtype),)

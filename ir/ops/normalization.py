@@ -55,8 +55,8 @@ class LayerNorm(OpKind):
         (x,) = arrays(operands, 1)
         wide = x.astype(np.float32 if x.dtype.itemsize < 4 else x.dtype)
         axes = tuple(range(self.axis, x.ndim))
-        centered = wide - np.mean(wide, axis=axes, keepdims=True)
-        variance = np.mean(centered * centered, axis=axes, keepdims=True)
+        centered = wide - wide.mean(axis=axes, keepdims=True)
+        variance = np.square(centered).mean(axis=axes, keepdims=True)
         y = centered / np.sqrt(variance + np.asarray(self.epsilon, wide.dtype))
         return (_applied(y, operands, x.dtype),)
 
@@ -81,6 +81,6 @@ class RmsNorm(OpKind):
         (x,) = arrays(operands, 1)
         wide = x.astype(np.float32 if x.dtype.itemsize < 4 else x.dtype)
         axes = tuple(range(self.axis, x.ndim))
-        square = np.mean(wide * wide, axis=axes, keepdims=True)
+        square = np.square(wide).mean(axis=axes, keepdims=True)
         y = wide / np.sqrt(square + np.asarray(self.epsilon, wide.dtype))
         return (_applied(y, operands[:2], x.dtype),)
