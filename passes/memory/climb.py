@@ -12,6 +12,8 @@ from lepton_cc.passes.memory.layout import GapRule, Layout, place, used_bytes
 
 CLIMB_WORK = 250_000
 """Clearances looked at in one climb: about 0.2 s of a desktop core."""
+CLIMB_ROUNDS_PER_BLOCK = 40
+"""Few blocks have few orders: more rounds would try them again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +37,15 @@ def first_placements(layout: Layout, bound_bytes: int) -> tuple[Placed, tuple[in
 
 
 def climb(layout: Layout, start: tuple[Placed, tuple[int, ...]], bound_bytes: int) -> Placed:
-    """Swap blocks near the top of the arena with others while that does not raise it.
+    """Give blocks near the top of the arena another turn while that does not raise it.
 
     Stops at `bound_bytes` or when the work is used up. Never worse than `start`.
     """
     best, order = start
     random = Random(0)
     current = best.used_bytes
-    rounds = CLIMB_WORK // max(1, 2 * layout.num_pairs + len(order))
-    for turn in range(rounds if len(order) > 1 else 0):
+    affordable = CLIMB_WORK // (2 * layout.num_pairs + len(order) + 1)
+    for turn in range(min(affordable, CLIMB_ROUNDS_PER_BLOCK * (len(order) - 1))):
         if best.used_bytes <= bound_bytes:
             break
         trial = _swapped(layout, order, best, random)

@@ -6,13 +6,14 @@ that both hold at some step need a relation in the problem that allows it.
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from lepton_cc.passes.memory import Buffer, MemoryProblem
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Bytes [start, stop) that `owner` holds over steps [first, last]; a bridge holds no own value."""
+    """Bytes [start, stop) that `owner` holds over [first, last]; a bridge holds no value."""
 
     owner: str
     start: int
@@ -103,7 +104,7 @@ def _is_allowed(problem: MemoryProblem, output: Claim, source: Claim) -> bool:
     )
 
 
-def _table_faults(problem: MemoryProblem, plan: dict[str, list[dict[str, object]]]) -> list[str]:
+def _table_faults(problem: MemoryProblem, plan: dict[str, Any]) -> list[str]:
     fields = ("name", "size_bytes", "alignment", "first_step", "last_step")
     listed = [tuple(row[field] for field in fields) for row in plan["buffers"]]
     asked = [tuple(getattr(buffer, field) for field in fields) for buffer in problem.buffers]
@@ -111,7 +112,7 @@ def _table_faults(problem: MemoryProblem, plan: dict[str, list[dict[str, object]
 
 
 def _figure_faults(
-    problem: MemoryProblem, plan: dict[str, int], offsets: dict[str, int]
+    problem: MemoryProblem, plan: dict[str, Any], offsets: dict[str, int]
 ) -> list[str]:
     faults = []
     held = [b for b in problem.buffers if b.size_bytes]
@@ -128,40 +129,39 @@ def _figure_faults(
     return faults
 
 
-def _peak_faults(problem: MemoryProblem, plan: dict[str, dict[str, int]]) -> list[str]:
+def _peak_faults(problem: MemoryProblem, plan: dict[str, Any]) -> list[str]:
     faults = []
-    peak: dict[str, object] = dict(plan["peak"])
-    live = [b for b in problem.buffers if b.first_step <= plan["peak"]["step"] <= b.last_step]
-    rows = [(-b.size_bytes, b.name) for b in live]
-    listed = [{"name": name, "size_bytes": -size} for size, name in sorted(rows)]
-    if peak["buffers"] != listed:
+    peak_step = plan["peak"]["step"]
+    live = [b for b in problem.buffers if b.first_step <= peak_step <= b.last_step]
+    rows = sorted((-b.size_bytes, b.name) for b in live)
+    if plan["peak"]["buffers"] != [{"name": name, "size_bytes": -size} for size, name in rows]:
         faults.append("the peak lists other buffers than those that live at it")
-    if not (problem.views or problem.in_place or problem.overlaps):
-        steps = {b.first_step for b in problem.buffers}
-        most = max((_sum_at(problem.buffers, step) for step in steps), default=0)
-        if sum(b.size_bytes for b in live) < most and len({b.alignment for b in live}) == 1:
-            unit = live[0].alignment
-            if sum(-(-b.size_bytes // unit) * unit for b in live) < most:
-                faults.append("more bytes are live at another step than at the peak")
+    units = {b.alignment for b in problem.buffers}
+    if len(units) == 1 and not (problem.views or problem.in_place or problem.overlaps):
+        unit = units.pop()
+        most = max(_load_at(problem.buffers, b.first_step, unit) for b in problem.buffers)
+        if _load_at(problem.buffers, peak_step, unit) != most:
+            faults.append("more bytes are live at another step than at the peak")
+        if plan["lower_bound_bytes"] != most:
+            faults.append(f"the lower bound is not {most}, the most bytes live at one step")
     return faults
 
 
-def _sum_at(buffers: tuple[Buffer, ...], step: int) -> int:
-    return sum(b.size_bytes for b in buffers if b.first_step <= step <= b.last_step)
+def _load_at(buffers: tuple[Buffer, ...], step: int, unit: int) -> int:
+    live = (b for b in buffers if b.first_step <= step <= b.last_step)
+    return sum(-(-b.size_bytes // unit) * unit for b in live)
 
 
 def _in_place_faults(
-    problem: MemoryProblem, plan: dict[str, list[dict[str, object]]], offsets: dict[str, int]
+    problem: MemoryProblem, plan: dict[str, Any], offsets: dict[str, int]
 ) -> list[str]:
     granted = [{"step": g.step, "output": g.output, "input": g.input} for g in problem.in_place]
     faults = [f"{row} was never permitted" for row in plan["in_place"] if row not in granted]
     for row in plan["in_place"]:
-        if offsets[str(row["output"])] != offsets[str(row["input"])]:
+        if offsets[row["output"]] != offsets[row["input"]]:
             faults.append(f"{row} is not at one offset")
     for entry in plan["buffers"]:
-        aliases = entry["aliases"]
-        assert isinstance(aliases, list)
-        listed = {(a["kind"], a["of"]) for a in aliases}
+        listed = {(a["kind"], a["of"]) for a in entry["aliases"]}
         wanted = {("view", v.of) for v in problem.views if v.buffer == entry["name"]}
         wanted |= {
             ("in-place", r["input"]) for r in plan["in_place"] if r["output"] == entry["name"]

@@ -19,13 +19,18 @@ ALIGNMENTS = st.sampled_from((1, 4, 16, 16, 16, 32))
 
 
 @st.composite
-def problems(draw: Draw, max_buffers: int = 10) -> MemoryProblem:
+def problems(
+    draw: Draw,
+    max_buffers: int = 10,
+    sizes: st.SearchStrategy[int] = SIZES,
+    alignments: st.SearchStrategy[int] = ALIGNMENTS,
+) -> MemoryProblem:
     """Chain-like buffers, so that many end where others begin, with permissions and views."""
     buffers: list[Buffer] = []
     for index in range(draw(st.integers(0, max_buffers))):
         first = draw(st.integers(0, 8))
         last = first + draw(st.integers(0, 4))
-        buffers.append(Buffer(f"b{index}", draw(SIZES), first, last, draw(ALIGNMENTS)))
+        buffers.append(Buffer(f"b{index}", draw(sizes), first, last, draw(alignments)))
     views: list[View] = []
     for number, part in enumerate(buffers[1:], start=1):
         whole = buffers[draw(st.integers(0, number - 1))]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lepton_cc.passes.memory import (
     AliasKind,
@@ -36,7 +37,7 @@ def tight(*rows: tuple[int, int, int]) -> tuple[Buffer, ...]:
 
 RESIDUAL = tight((4, 0, 3), (8, 1, 2), (4, 2, 3), (4, 3, 6), (8, 4, 5), (4, 5, 6), (2, 6, 7))
 DIAMOND = tight((3, 0, 2), (5, 1, 3), (7, 2, 3), (1, 3, 4))
-# Two long buffers of the same size must lie apart by just what their neighbours leave free.
+# Placed by size, the two of five both take the floor, and the two of four no longer fit above.
 FOUR_OF_CHAIN = chain(5, 4, 4, 5)
 
 OPTIMA: dict[str, tuple[MemoryProblem, int]] = {
@@ -98,18 +99,20 @@ def test_exact_plans_are_legal_and_never_bigger(problem: MemoryProblem) -> None:
     assert plan.arena_bytes <= plan_memory(problem, exact=False).arena_bytes
 
 
+SMALL = problems(max_buffers=4, sizes=st.integers(0, 48), alignments=st.just(16))
+
+
 @settings(max_examples=60, deadline=None)
-@given(problems(max_buffers=4))
+@given(SMALL)
 def test_no_smaller_arena_exists_when_that_is_proven(problem: MemoryProblem) -> None:
     plan = plan_memory(problem)
-    if not plan.proven_optimal or not plan.arena_bytes:
+    smaller = plan.arena_bytes - 16
+    if not plan.proven_optimal or smaller < 0:
         return
-    unit = max(buffer.alignment for buffer in problem.buffers)
-    smaller = plan.arena_bytes - unit
-    wholes = {view.buffer: view for view in problem.views}
-    roots = [buffer for buffer in problem.buffers if buffer.name not in wholes]
-    places = [range(0, max(smaller - b.size_bytes, -1) + 1, b.alignment) for b in roots]
-    for combination in product(*(list(p)[:: max(1, len(p) // 8)] for p in places)):
+    parts = {view.buffer for view in problem.views}
+    roots = [buffer for buffer in problem.buffers if buffer.name not in parts]
+    places = [range(0, smaller - buffer.size_bytes + 1, 16) for buffer in roots]
+    for combination in product(*places):
         offsets = {b.name: at for b, at in zip(roots, combination, strict=True)}
         while len(offsets) < len(problem.buffers):
             for view in problem.views:
@@ -125,16 +128,99 @@ def test_json_round_trip(problem: MemoryProblem) -> None:
     assert MemoryPlan.from_json(plan.to_json()) == plan
 
 
-# Biggest first, earliest first and most crowded first all leave a gap here.
-HARD = tight((5, 0, 1), (3, 0, 3), (2, 1, 2), (4, 2, 4), (6, 4, 5), (1, 3, 5), (3, 5, 7), (4, 6, 8))
+# Placed by size, by start or by crowd, these leave a gap: only another order of placing has none.
+NEEDS_CLIMBING = tight(
+    (4, 5, 8), (7, 7, 8), (5, 1, 4), (8, 4, 7), (3, 4, 6), (1, 2, 4), (2, 1, 2), (3, 0, 0)
+)
+# Joined in place, x1 and x2 are in the way of the overlaps.
+NEEDS_SOLVING = MemoryProblem(
+    tight((5, 0, 3), (11, 1, 2), (3, 2, 4), (8, 3, 5), (3, 4, 5), (6, 5, 8)),
+    in_place=(InPlace(1, "t1", "t0"), InPlace(2, "t2", "t1")),
+    overlaps=(Overlap("t3", "t2", 80), Overlap("t5", "t4", 64)),
+)
+# Every overlap on its own could be used; one after the other they cannot, so the bound is too low.
+ABOVE_ITS_BOUND = MemoryProblem(
+    tight((5, 0, 1), (10, 1, 2), (5, 2, 3), (9, 3, 4), (4, 4, 6)),
+    in_place=(InPlace(4, "t4", "t3"),),
+    overlaps=(Overlap("t1", "t0", 16), Overlap("t2", "t1", 64), Overlap("t4", "t3", 64)),
+)
+needs_solver = pytest.mark.skipif(not is_available(), reason="OR-tools is not installed")
 
 
-def test_a_gap_without_proof_is_told() -> None:
-    # One unit in the middle of two that must lie apart: no placement reaches the live bytes.
-    rows = ((1, 0, 2), (1, 2, 4), (2, 1, 1), (2, 3, 3))
-    plan = plan_memory(MemoryProblem(tight(*rows)), exact=False)
-    assert plan.gap_bytes >= 0
-    assert plan.proven_optimal == (plan.gap_bytes == 0)
+def test_hill_climbing_closes_what_heuristics_leave() -> None:
+    problem = MemoryProblem(NEEDS_CLIMBING)
+    plan = plan_memory(problem, exact=False)
+    assert plan.method is PlanMethod.HILL_CLIMB
+    assert plan.gap_bytes == 0
+    assert plan_faults(problem, plan.to_json()) == []
+
+
+@needs_solver
+def test_solver_closes_what_hill_climbing_leaves() -> None:
+    quick, plan = plan_memory(NEEDS_SOLVING, exact=False), plan_memory(NEEDS_SOLVING)
+    assert quick.arena_bytes == 272
+    assert not quick.proven_optimal
+    assert (plan.arena_bytes, plan.gap_bytes, plan.method) == (256, 0, PlanMethod.EXACT)
+    assert plan_faults(NEEDS_SOLVING, plan.to_json()) == []
+
+
+@needs_solver
+def test_solver_proves_an_arena_above_the_bound() -> None:
+    plan = plan_memory(ABOVE_ITS_BOUND)
+    assert (plan.arena_bytes, plan.lower_bound_bytes) == (240, 224)
+    assert plan.proven_optimal
+    assert plan_faults(ABOVE_ITS_BOUND, plan.to_json()) == []
+
+
+def test_planning_goes_on_without_the_solver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lepton_cc.passes.memory.exact.is_available", lambda: False)
+    assert plan_memory(NEEDS_SOLVING) == plan_memory(NEEDS_SOLVING, exact=False)
+
+
+def test_in_place_and_overlap_are_told_as_aliases() -> None:
+    plan = plan_memory(OPTIMA["in place"][0])
+    assert plan.applied_in_place == (InPlace(1, "x1", "x0"),)
+    plan = plan_memory(OPTIMA["overlap"][0])
+    assert [alias.kind for alias in plan.placements[1].aliases] == [AliasKind.OVERLAP]
+    assert plan.offsets == {"x0": 32, "x1": 0}
+
+
+def test_every_process_makes_the_same_plan() -> None:
+    script = (
+        "from tests.passes.memory.test_planner import *\n"
+        "for problem in (NEEDS_SOLVING, ABOVE_ITS_BOUND, MemoryProblem(NEEDS_CLIMBING)):\n"
+        "    print(plan_memory(problem).to_json())\n"
+    )
+    root = Path(__file__).resolve().parents[3]
+    texts = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=root,
+            env={"PATH": "", "PYTHONPATH": str(root), "PYTHONHASHSEED": seed},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for seed in ("0", "1", "4711")
+    }
+    assert len(texts) == 1
+    assert "arena_bytes" in texts.pop()
+
+
+def test_plan_as_json(update_golden: bool) -> None:
+    concatenation = OPTIMA["concatenation"][0]
+    problem = MemoryProblem(
+        (*concatenation.buffers, Buffer("relu", 80, 3, 4), Buffer("pool", 24, 4, 5, alignment=4)),
+        concatenation.views,
+        (InPlace(3, "relu", "t2"),),
+        (Overlap("pool", "relu", 8),),
+    )
+    plan = plan_memory(problem)
+    assert plan_faults(problem, plan.to_json()) == []
+    golden = Path(__file__).with_name("golden_plan.json")
+    if update_golden:
+        golden.write_text(plan.to_json(), encoding="utf-8")
+    assert plan.to_json() == golden.read_text(encoding="utf-8")
 
 
 def test_reader_of_other_versions_is_refused() -> None:
