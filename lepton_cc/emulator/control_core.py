@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lepton_cc.emulator.devices import MappedDevice
 from lepton_cc.emulator.image import Image, Port, read_image
-from lepton_cc.emulator.session import Session
+from lepton_cc.emulator.session import GARBAGE, Session
 from lepton_cc.ir.diagnostics import Code, Diagnostic, Refused
 
 DEFAULT_INSTRUCTION_LIMIT = 20_000_000_000
@@ -68,13 +68,15 @@ class ControlCore:
 
         Raises:
             Refused: an input is missing, unknown or of the wrong size; the core trapped, left
-                its memory or passed the instruction limit; the model returned an error.
+                its memory or passed the instruction limit; the model returned an error, changed
+                an input or wrote outside its buffers.
         """
         _check_inputs(self._image.inputs, inputs)
         session = Session(self._image, self._devices, instruction_limit=self._instruction_limit)
         for port in self._image.inputs:
             session.write(port.address, inputs[port.name])
         session.execute()
+        _check_buffers(self._image, session, inputs)
         measured = session.measured
         return EmulatedRun(
             outputs={
@@ -106,6 +108,27 @@ def _check_inputs(ports: tuple[Port, ...], inputs: Mapping[str, bytes]) -> None:
             )
     if complaints:
         raise Refused(Diagnostic(Code.BAD_INPUT_DATA, complaint) for complaint in complaints)
+
+
+def _check_buffers(image: Image, session: Session, inputs: Mapping[str, bytes]) -> None:
+    """Raises if the run has changed an input, or bytes between the buffers."""
+    for port in image.inputs:
+        if session.read(port.address, port.size_bytes) != inputs[port.name]:
+            raise session.fault(f"the model changed its input {port.name!r}")
+    region = image.unzeroed
+    changed = np.frombuffer(session.read(region.begin, region.size_bytes), np.uint8) != GARBAGE
+    buffers = [port for port in (*image.inputs, *image.outputs, image.arena) if port.size_bytes]
+    for port in buffers:
+        offset = port.address - region.begin
+        changed[offset : offset + port.size_bytes] = False
+    if changed.any():
+        address = region.begin + int(np.argmax(changed))
+        before = [port for port in buffers if port.address <= address]
+        nearest = max(before, key=lambda port: port.address, default=image.arena)
+        raise session.fault(
+            f"the model wrote to {address:#010x}, "
+            f"{address - nearest.address} bytes into {nearest.name!r} of {nearest.size_bytes}"
+        )
 
 
 def _by_function(image: Image, by_halfword: NDArray[np.uint64]) -> Mapping[str, int]:

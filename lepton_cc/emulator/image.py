@@ -73,6 +73,7 @@ class Image:
 
     `instruction_starts` `[len(text.data) / 2]` says for each halfword of the text whether an
     instruction starts there; `functions` are in the order of their addresses.
+    `unzeroed` holds the inputs, the outputs and the arena, with guards between them.
     """
 
     entry: int
@@ -83,8 +84,10 @@ class Image:
     flash: Region
     sram: Region
     stack: Region
+    unzeroed: Region
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
+    arena: Port
 
     def function_at(self, address: int) -> Function | None:
         """Finds the function that contains `address`."""
@@ -137,7 +140,7 @@ def _read(path: Path, elf: ELFFile) -> Image:
     code = Segment(int(text["sh_addr"]), text.data())
     functions = _functions(table)
     try:
-        inputs, outputs = _read_ports(memory, symbols[_MODEL_SYMBOL])
+        inputs, outputs, arena = _read_buffers(memory, symbols[_MODEL_SYMBOL])
         return Image(
             entry=int(elf["e_entry"]),
             segments=segments,
@@ -149,8 +152,10 @@ def _read(path: Path, elf: ELFFile) -> Image:
             flash=_region(symbols, "flash", "begin", "end"),
             sram=_region(symbols, "sram", "begin", "end"),
             stack=_region(symbols, "stack", "bottom", "top"),
+            unzeroed=_region(symbols, "unzeroed", "begin", "end"),
             inputs=inputs,
             outputs=outputs,
+            arena=arena,
         )
     except KeyError as error:
         raise _no_image(path, f"the symbol {error} is missing") from error
@@ -195,14 +200,20 @@ class _LoadedBytes:
         return self.read(address, end - address).decode("utf-8")
 
 
-def _read_ports(memory: _LoadedBytes, model: int) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
-    """Decodes `lepton_board_model` of board.h."""
-    version, _, num_inputs, inputs, num_outputs, outputs, _, _ = _MODEL.unpack(
+def _read_buffers(
+    memory: _LoadedBytes, model: int
+) -> tuple[tuple[Port, ...], tuple[Port, ...], Port]:
+    """Decodes `lepton_board_model` of board.h: inputs, outputs, arena."""
+    version, _, num_inputs, inputs, num_outputs, outputs, arena, arena_bytes = _MODEL.unpack(
         memory.read(model, _MODEL.size)
     )
     if version != _BOARD_VERSION:
         raise ValueError(f"its table has version {version}, this emulator reads {_BOARD_VERSION}")
-    return _port_table(memory, inputs, num_inputs), _port_table(memory, outputs, num_outputs)
+    return (
+        _port_table(memory, inputs, num_inputs),
+        _port_table(memory, outputs, num_outputs),
+        Port("arena", arena, arena_bytes),
+    )
 
 
 def _port_table(memory: _LoadedBytes, address: int, num_ports: int) -> tuple[Port, ...]:

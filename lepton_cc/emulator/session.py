@@ -17,7 +17,7 @@ from lepton_cc.ir.diagnostics import Code, Refused, refuse
 from lepton_cc.runtime_c.status import status_text
 
 _PAGE_BYTES = 0x1000
-_GARBAGE = b"\xa5"  # memory after power-up: nothing may rely on zeros
+GARBAGE = 0xA5  # memory after power-up: nothing may rely on zeros
 _U_MODE_CALL = 8
 _M_MODE_CALL = 11
 
@@ -93,7 +93,7 @@ class Session:
     def measured(self) -> BlockCount:
         """The count between the marks, without the instructions of the marks themselves."""
         if self._measured is None:
-            raise self._fault("the firmware ended without the marks of a measured run")
+            raise self.fault("the firmware ended without the marks of a measured run")
         return self._measured
 
     def stack_high_water_bytes(self) -> int:
@@ -119,19 +119,19 @@ class Session:
         finally:
             self.seconds = time.perf_counter() - started
         if self._board.mcause is not None:
-            raise self._fault(
+            raise self.fault(
                 f"{_TRAPS.get(self._board.mcause, f'trap {self._board.mcause}')} at "
                 f"{self._image.describe(self._board.mepc)}"
             )
         if self._counter.is_over_limit:
-            raise self._fault(
+            raise self.fault(
                 f"still running after {self._limit} instructions, at {self._place()}",
                 hint="raise the instruction limit if the model is that large",
             )
         if self._board.exit_status is None:
-            raise self._fault(f"the core stopped without an exit, at {self._place()}")
+            raise self.fault(f"the core stopped without an exit, at {self._place()}")
         if self._board.exit_status != 0:
-            raise self._fault(f"the model returned {status_text(self._board.exit_status)}")
+            raise self.fault(f"the model returned {status_text(self._board.exit_status)}")
 
     def _attach_counter(self) -> BlockCounter:
         counter = BlockCounter(
@@ -163,7 +163,7 @@ class Session:
         self._core.mem_map(
             image.sram.begin, sram_bytes, unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE
         )
-        self.write(image.sram.begin, _GARBAGE * sram_bytes)
+        self.write(image.sram.begin, bytes([GARBAGE]) * sram_bytes)
         for segment in image.segments:
             self.write(segment.address, segment.data)
 
@@ -212,20 +212,21 @@ class Session:
     def _describe_stop(self, error: unicorn.UcError) -> Refused:
         access = self._bad_access
         if access is None:
-            return self._fault(f"{error} at {self._place()}")
+            return self.fault(f"{error} at {self._place()}")
         what = f"{_ACCESSES.get(access.kind, 'access to')} memory at {access.address:#010x}"
         if access.kind in {unicorn.UC_MEM_FETCH_UNMAPPED, unicorn.UC_MEM_FETCH_PROT}:
             caller = self._core.reg_read(registers.UC_RISCV_REG_RA)
-            return self._fault(f"{what}, return address {self._image.describe(caller)}")
+            return self.fault(f"{what}, return address {self._image.describe(caller)}")
         below_stack = self._image.stack.begin - access.address
         if 0 < below_stack <= self._image.stack.size_bytes:
-            return self._fault(
+            return self.fault(
                 f"the stack of {self._image.stack.size_bytes} bytes overflowed at {self._place()}",
                 hint="give it more bytes",
             )
-        return self._fault(f"{what} ({access.size_bytes} bytes) at {self._place()}")
+        return self.fault(f"{what} ({access.size_bytes} bytes) at {self._place()}")
 
-    def _fault(self, message: str, hint: str = "") -> Refused:
+    def fault(self, message: str, hint: str = "") -> Refused:
+        """Builds the error for what went wrong in this run, with what the firmware printed."""
         printed = f"; it printed: {self.console.strip()}" if self.console.strip() else ""
         return refuse(Code.EMULATION_FAULT, f"control core: {message}{printed}", hint=hint)
 

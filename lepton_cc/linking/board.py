@@ -73,7 +73,7 @@ def board_source(
 def _buffers(role: str, ports: Sequence[BoardPort]) -> str:
     return "".join(
         f"LEPTON_BOARD_UNZEROED LEPTON_ALIGNED(16) static {port.c_type} "
-        f"{role}_{index}[{max(1, port.num_elements)}];\n"
+        f"{role}_{index}[{port.num_elements} + LEPTON_BOARD_GUARD_BYTES / sizeof({port.c_type})];\n"
         for index, port in enumerate(ports)
     )
 
@@ -83,7 +83,7 @@ def _arena(arena_bytes: int) -> str:
         return ""
     return (
         "LEPTON_BOARD_UNZEROED LEPTON_ALIGNED(LEPTON_ARENA_ALIGNMENT) "
-        f"static uint8_t arena[{arena_bytes}];\n"
+        f"static uint8_t arena[{arena_bytes} + LEPTON_BOARD_GUARD_BYTES];\n"
     )
 
 

@@ -21,6 +21,9 @@
 #define LEPTON_BOARD_STACK_PAINT 0xa5c3f00d
 #define LEPTON_BOARD_VERSION 1
 
+/* Unused bytes behind every buffer: the emulator sees when a model has written there. */
+#define LEPTON_BOARD_GUARD_BYTES 16
+
 #ifndef __ASSEMBLER__
 
 #include "lepton/lepton.h"

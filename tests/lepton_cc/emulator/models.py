@@ -44,6 +44,7 @@ BROKEN = HandModel(
     name="broken",
     inputs=(BoardPort("how", "int32_t", 1),),
     outputs=(BoardPort("z", "int32_t", 1),),
+    arena_bytes=30,
     source="""
 static const int32_t constant[4] = {1, 2, 3, 4};
 static __attribute__((noinline)) int32_t endless(volatile int32_t *p) {
@@ -65,6 +66,9 @@ lepton_status broken_run(const broken_inputs *in, const broken_outputs *out, voi
     case 8: __asm__ volatile(".word 0x00007053"); break; /* fadd.s f0, f0, f0 */
     case 9: ((void (*)(void))(uintptr_t)constant)(); break;
     case 10: __asm__ volatile("wfi"); break;
+    case 11: out->z[1] = 0; break;
+    case 12: *(int32_t *)(uintptr_t)in->how = 7; break;
+    case 13: ((uint8_t *)arena)[30] = 0; break;
     default: out->z[0] = 1; break;
     }
     return LEPTON_OK;
