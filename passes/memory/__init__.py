@@ -6,7 +6,7 @@ StepGraph -> order_for_lowest_peak -> memory_problem -> plan_memory -> MemoryPla
 from lepton_cc.passes.memory.order import order_for_lowest_peak
 from lepton_cc.passes.memory.plan import Alias, AliasKind, MemoryPlan, Placement, PlanMethod
 from lepton_cc.passes.memory.planner import plan_memory
-from lepton_cc.passes.memory.problem import Buffer, InPlace, MemoryProblem, Overlap, View
+from lepton_cc.passes.memory.problem import Buffer, Direction, InPlace, MemoryProblem, Overlap, View
 from lepton_cc.passes.memory.step_graph import (
     Step,
     StepGraph,
@@ -19,6 +19,7 @@ __all__ = [
     "Alias",
     "AliasKind",
     "Buffer",
+    "Direction",
     "InPlace",
     "MemoryPlan",
     "MemoryProblem",

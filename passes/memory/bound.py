@@ -15,6 +15,7 @@ from lepton_cc.passes.memory.clearance import (
     merged_spans,
     overlap_reach,
 )
+from lepton_cc.passes.memory.problem import Direction
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ def _most_shared(output: Piece, source: Piece, permissions: Permissions) -> int:
         return 0
     if may_be_in_place(output, source, permissions):
         return output.buffer.size_bytes
-    reach = overlap_reach(output, source, permissions)
+    reach = max(overlap_reach(output, source, permissions, way) for way in Direction)
     return min(reach, output.buffer.size_bytes, source.buffer.size_bytes)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lepton_cc.passes.memory.block import Block, Piece
-from lepton_cc.passes.memory.problem import MemoryProblem
+from lepton_cc.passes.memory.problem import Direction, MemoryProblem
 
 Span = tuple[int, int]
 """Whole numbers from the first to the second, both inclusive."""
@@ -16,10 +16,10 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """The permissions of a problem, by (output, input)."""
+    """The permissions of a problem, by (output, input), of overlaps also by direction."""
 
     in_place_steps: dict[tuple[str, str], frozenset[int]]
-    overlap_bytes: dict[tuple[str, str], int]
+    overlap_bytes: dict[tuple[str, str, Direction], int]
 
 
 def permissions_of(problem: MemoryProblem) -> Permissions:
@@ -28,10 +28,10 @@ def permissions_of(problem: MemoryProblem) -> Permissions:
     for grant in problem.in_place:
         pair = (grant.output, grant.input)
         steps[pair] = steps.get(pair, frozenset()) | {grant.step}
-    reach: dict[tuple[str, str], int] = {}
+    reach: dict[tuple[str, str, Direction], int] = {}
     for overlap in problem.overlaps:
-        pair = (overlap.output, overlap.input)
-        reach[pair] = max(reach.get(pair, 0), overlap.bytes)
+        key = (overlap.output, overlap.input, overlap.direction)
+        reach[key] = max(reach.get(key, 0), overlap.bytes)
     return Permissions(steps, reach)
 
 
@@ -49,11 +49,17 @@ def may_be_in_place(output: Piece, source: Piece, permissions: Permissions) -> b
     return step in granted and output.buffer.size_bytes <= source.buffer.size_bytes
 
 
-def overlap_reach(output: Piece, source: Piece, permissions: Permissions) -> int:
-    """Give how many bytes the end of `output` may reach into the start of `source`."""
+def overlap_reach(
+    output: Piece, source: Piece, permissions: Permissions, direction: Direction
+) -> int:
+    """Give how many bytes the lower of the two may reach into the upper.
+
+    The lower is `output` for a step that runs upwards, and `source` for one that runs downwards.
+    """
     if handover_step(output, source) is None:
         return 0
-    return permissions.overlap_bytes.get((output.buffer.name, source.buffer.name), 0)
+    key = (output.buffer.name, source.buffer.name, direction)
+    return permissions.overlap_bytes.get(key, 0)
 
 
 def forbidden_distances(lower: Block, upper: Block, permissions: Permissions) -> tuple[Span, ...]:
@@ -78,10 +84,17 @@ def merged_spans(spans: Iterable[Span]) -> tuple[Span, ...]:
     return tuple(joined)
 
 
+def _reach(lower: Piece, upper: Piece, permissions: Permissions) -> int:
+    return max(
+        overlap_reach(lower, upper, permissions, Direction.UPWARDS),
+        overlap_reach(upper, lower, permissions, Direction.DOWNWARDS),
+    )
+
+
 def _piece_spans(lhs: Piece, rhs: Piece, permissions: Permissions) -> list[Span]:
     """Give the forbidden values of offset(rhs) - offset(lhs)."""
-    low = 1 - rhs.buffer.size_bytes + overlap_reach(rhs, lhs, permissions)
-    high = lhs.buffer.size_bytes - 1 - overlap_reach(lhs, rhs, permissions)
+    low = 1 - rhs.buffer.size_bytes + _reach(rhs, lhs, permissions)
+    high = lhs.buffer.size_bytes - 1 - _reach(lhs, rhs, permissions)
     if low > high:
         return []
     in_place = may_be_in_place(rhs, lhs, permissions) or may_be_in_place(lhs, rhs, permissions)

@@ -22,6 +22,9 @@ class AliasKind(Enum):
     VIEW = "view"
     IN_PLACE = "in-place"
     OVERLAP = "overlap"
+    """The step that writes the buffer must run upwards."""
+    OVERLAP_DOWNWARDS = "overlap-downwards"
+    """The step that writes the buffer must run downwards."""
 
 
 class PlanMethod(Enum):

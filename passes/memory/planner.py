@@ -17,7 +17,19 @@ from lepton_cc.passes.memory.exact import place_exactly
 from lepton_cc.passes.memory.layout import Layout, layout_of
 from lepton_cc.passes.memory.merge import join_in_place
 from lepton_cc.passes.memory.plan import Alias, AliasKind, MemoryPlan, Placement, PlanMethod
-from lepton_cc.passes.memory.problem import Buffer, InPlace, MemoryProblem, Overlap, root_offsets
+from lepton_cc.passes.memory.problem import (
+    Buffer,
+    Direction,
+    InPlace,
+    MemoryProblem,
+    Overlap,
+    root_offsets,
+)
+
+_OVERLAP_KINDS = {
+    Direction.UPWARDS: AliasKind.OVERLAP,
+    Direction.DOWNWARDS: AliasKind.OVERLAP_DOWNWARDS,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +142,10 @@ def _placements(
     for grant in applied:
         aliases[grant.output].append(Alias(AliasKind.IN_PLACE, grant.input))
     for overlap in problem.overlaps:
-        alias = Alias(AliasKind.OVERLAP, overlap.input)
-        known = {known.of for known in aliases[overlap.output]}
-        if overlap.input not in known and _is_overlapping(overlap, buffers, offsets):
-            aliases[overlap.output].append(alias)
+        known = {alias.of for alias in aliases[overlap.output]}
+        if overlap.input not in known and _is_used(overlap, buffers, offsets):
+            kind = _OVERLAP_KINDS[overlap.direction]
+            aliases[overlap.output].append(Alias(kind, overlap.input))
     return tuple(
         Placement(buffer, offsets[buffer.name], tuple(dict.fromkeys(aliases[buffer.name])))
         for buffer in problem.buffers
@@ -149,12 +161,17 @@ def _is_applied(grant: InPlace, buffers: Mapping[str, Buffer], offsets: Mapping[
     )
 
 
-def _is_overlapping(
-    overlap: Overlap, buffers: Mapping[str, Buffer], offsets: Mapping[str, int]
-) -> bool:
+def _is_used(overlap: Overlap, buffers: Mapping[str, Buffer], offsets: Mapping[str, int]) -> bool:
+    """Tell whether the two share bytes, in the way that this permission allows."""
     output, source = buffers[overlap.output], buffers[overlap.input]
+    output_end = offsets[output.name] + output.size_bytes
+    source_end = offsets[source.name] + source.size_bytes
+    allowed = {
+        Direction.UPWARDS: output_end <= offsets[source.name] + overlap.bytes,
+        Direction.DOWNWARDS: source_end <= offsets[output.name] + overlap.bytes,
+    }
     return (
         output.first_step == source.last_step
-        and offsets[output.name] < offsets[source.name] + source.size_bytes
-        and offsets[source.name] < offsets[output.name] + output.size_bytes
+        and max(offsets[output.name], offsets[source.name]) < min(output_end, source_end)
+        and allowed[overlap.direction]
     )

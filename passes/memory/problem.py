@@ -6,6 +6,7 @@ kernel, so the graph, the program and the npu's scratchpad all put the same ques
 
 from collections import Counter
 from dataclasses import dataclass
+from enum import Enum
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,13 @@ class InPlace:
     input: str
 
 
+class Direction(Enum):
+    """The way in which a step goes through its input and its output."""
+
+    UPWARDS = "upwards"
+    DOWNWARDS = "downwards"
+
+
 @dataclass(frozen=True, slots=True)
 class Overlap:
     """A permission for diagonal overlap of an output with the input that dies where it begins.
@@ -59,11 +67,15 @@ class Overlap:
     over the step, of the end of what is written (counted from the output's start) minus the first
     byte still to be read (counted from the input's start); then `bytes = size(output) - lag`
     (Blacker et al. 2020, arXiv 2010.01668). Any lower offset of the output is legal too.
+
+    A step that can also run downwards, from the last byte to the first, has a second permission,
+    the mirror image: `offset(input) + size(input) <= offset(output) + bytes`.
     """
 
     output: str
     input: str
     bytes: int
+    direction: Direction = Direction.UPWARDS
 
 
 @dataclass(frozen=True, slots=True)

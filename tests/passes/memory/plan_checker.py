@@ -99,7 +99,11 @@ def _is_allowed(problem: MemoryProblem, output: Claim, source: Claim) -> bool:
             return True
     return any(
         (overlap.output, overlap.input) == (output.owner, source.owner)
-        and output.stop <= source.start + overlap.bytes
+        and (
+            source.stop <= output.start + overlap.bytes
+            if overlap.direction.value == "downwards"
+            else output.stop <= source.start + overlap.bytes
+        )
         for overlap in problem.overlaps
     )
 
@@ -166,6 +170,6 @@ def _in_place_faults(
         wanted |= {
             ("in-place", r["input"]) for r in plan["in_place"] if r["output"] == entry["name"]
         }
-        if {pair for pair in listed if pair[0] != "overlap"} != wanted:
+        if {pair for pair in listed if not pair[0].startswith("overlap")} != wanted:
             faults.append(f"the aliases of {entry['name']} are not those of the plan")
     return faults

@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from lepton_cc.passes.memory import (
     Buffer,
+    Direction,
     InPlace,
     MemoryProblem,
     Overlap,
@@ -46,11 +47,12 @@ def problems(
     ]
     in_place, overlaps = [], []
     for output, source in pairs:
-        kind = draw(st.integers(0, 2))
+        kind = draw(st.integers(0, 3))
         if kind == 1:
             in_place.append(InPlace(output.first_step, output.name, source.name))
-        if kind == 2:
-            overlaps.append(Overlap(output.name, source.name, draw(st.integers(0, 200))))
+        if kind > 1:
+            reach, way = draw(st.integers(0, 200)), draw(st.sampled_from(Direction))
+            overlaps.append(Overlap(output.name, source.name, reach, way))
     wide = {buffer.name for buffer in buffers if buffer.alignment > 16}
     kept = tuple(v for v in views if v.buffer not in wide)
     return MemoryProblem(tuple(buffers), kept, tuple(in_place), tuple(overlaps))

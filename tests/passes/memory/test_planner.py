@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lepton_cc.passes.memory import (
     AliasKind,
     Buffer,
+    Direction,
     InPlace,
     MemoryPlan,
     MemoryProblem,
@@ -183,6 +184,19 @@ def test_in_place_and_overlap_are_told_as_aliases() -> None:
     plan = plan_memory(OPTIMA["overlap"][0])
     assert [alias.kind for alias in plan.placements[1].aliases] == [AliasKind.OVERLAP]
     assert plan.offsets == {"x0": 32, "x1": 0}
+
+
+def test_steps_that_run_both_ways_go_to_and_fro() -> None:
+    pairs = [(f"x{i}", f"x{i - 1}") for i in range(1, 5)]
+    ways = tuple(Overlap(*pair, 64, way) for pair in pairs for way in Direction)
+    problem = MemoryProblem(chain(6, 6, 6, 6, 6), overlaps=ways)
+    plan = plan_memory(problem)
+    assert plan_faults(problem, plan.to_json()) == []
+    assert plan.arena_bytes == 16 * (6 + 2)
+    kinds = [alias.kind for placed in plan.placements for alias in placed.aliases]
+    assert set(kinds) == {AliasKind.OVERLAP, AliasKind.OVERLAP_DOWNWARDS}
+    one_way = MemoryProblem(problem.buffers, overlaps=ways[::2])
+    assert plan_memory(one_way).arena_bytes > plan.arena_bytes
 
 
 def test_every_process_makes_the_same_plan() -> None:
