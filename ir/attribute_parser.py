@@ -45,7 +45,7 @@ class AttributeParser:
 
     def dtype(self) -> DType:
         """An element type."""
-        at = self._scanner.position
+        at = self._scanner.here()
         word = self._scanner.word("an element type")
         if word not in _DTYPES:
             raise self._scanner.fail(f"there is no element type {word!r}", at)
@@ -79,7 +79,7 @@ class AttributeParser:
         return Quantization(scales, zeros, axis)
 
     def _scales(self) -> tuple[float, ...]:
-        at = self._scanner.position
+        at = self._scanner.here()
         digest = self._scanner.digest()
         if digest is None:
             if self._scanner.take_symbol("("):
@@ -105,8 +105,7 @@ class AttributeParser:
 
     def content(self, type_: TensorType) -> Tensor:
         """Elements of a tensor of that type: `(1, 2)`, `full 0`, `#digest`."""
-        self._scanner.skip_blank()
-        at = self._scanner.position
+        at = self._scanner.here()
         if not type_.is_static or min(type_.dims, default=0) < 0:
             raise self._scanner.fail("a constant has no open dimension", at)
         digest = self._scanner.digest()
@@ -148,13 +147,12 @@ class AttributeParser:
 
         The definition is a dataclass; fields that are left out take their defaults.
         """
-        at = self._scanner.position
+        at = self._scanner.here()
         values: dict[str, object] = {}
         while not self._scanner.take_symbol("}"):
             if values:
                 self._scanner.expect_symbol(",")
-            self._scanner.skip_blank()
-            name_at = self._scanner.position
+            name_at = self._scanner.here()
             name = self._scanner.word("an attribute's name")
             if name not in fields or name in values:
                 raise self._scanner.fail(f"unknown or repeated attribute {name!r}", name_at)
@@ -197,8 +195,7 @@ class AttributeParser:
         return None
 
     def _choice(self, choices: Mapping[str, T]) -> T:
-        self._scanner.skip_blank()
-        at = self._scanner.position
+        at = self._scanner.here()
         word = self._scanner.word("one of " + ", ".join(choices))
         if word not in choices:
             raise self._scanner.fail(f"{word!r} is none of {', '.join(choices)}", at)
@@ -220,7 +217,7 @@ class AttributeParser:
 
     def _tuple(self, hints: tuple[object, ...], depth: int) -> tuple[object, ...]:
         self._scanner.expect_symbol("(")
-        at = self._scanner.position
+        at = self._scanner.here()
         if len(hints) == 2 and hints[1] is Ellipsis:
             return self._list(lambda: self.value(hints[0], depth))
         remaining = iter(hints)
@@ -256,7 +253,7 @@ class AttributeParser:
         return self.record(hint, field_types(hint), depth + 1)
 
     def _window(self) -> Window:
-        at = self._scanner.position
+        at = self._scanner.here()
         sizes = self._scanner.expect(_SIZES, "a window such as 3x3")[0]
         size = tuple(int(part) for part in sizes.split("x"))
         ones = ((1, 1),) * len(size)

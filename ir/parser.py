@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from lepton_cc.ir.attribute_parser import AttributeParser, field_types
-from lepton_cc.ir.diagnostics import TypeInferenceError
 from lepton_cc.ir.graph import Graph, Location, Op, Value
 from lepton_cc.ir.op_kind import OpKind
 from lepton_cc.ir.ops import REGISTRY
@@ -22,6 +21,7 @@ from lepton_cc.ir.ops.constant import Constant
 from lepton_cc.ir.scanner import Scanner
 from lepton_cc.ir.tensor import Array
 from lepton_cc.ir.types import TensorType
+from lepton_cc.ir.verifier import INFERENCE_ERRORS
 
 Environment = dict[str, Value]
 
@@ -55,7 +55,7 @@ class _GraphParser:
         while not scanner.take_symbol(")"):
             if inputs:
                 scanner.expect_symbol(",")
-            at = scanner.position
+            at = scanner.here()
             input_name = self._value_name()
             scanner.expect_symbol(":")
             inputs += self._define([input_name], [self._attributes.type()], values, at)
@@ -89,8 +89,7 @@ class _GraphParser:
         return self._scanner.name("a value's name")
 
     def _use(self, values: Environment) -> Value:
-        self._scanner.skip_blank()
-        at = self._scanner.position
+        at = self._scanner.here()
         name = self._value_name()
         if name not in values:
             raise self._scanner.fail(f"%{name} is not defined before its use", at)
@@ -110,15 +109,14 @@ class _GraphParser:
 
     def _op(self, values: Environment, depth: int) -> Op:
         scanner = self._scanner
-        scanner.skip_blank()
-        at = scanner.position
+        at = scanner.here()
         if not self._stands_here("%"):
             raise scanner.unexpected("an op or 'return'")
         names = [self._value_name()]
         while scanner.take_symbol(","):
             names.append(self._value_name())
         scanner.expect_symbol("=")
-        mnemonic_at = scanner.position
+        mnemonic_at = scanner.here()
         mnemonic = scanner.word("an op's mnemonic")
         if mnemonic not in REGISTRY:
             raise scanner.fail(f"there is no op {mnemonic!r}", mnemonic_at)
@@ -147,7 +145,7 @@ class _GraphParser:
 
     def _kind(self, mnemonic: str, depth: int) -> OpKind:
         registration = REGISTRY[mnemonic]
-        at = self._scanner.position
+        at = self._scanner.here()
         fixed = dict(registration.fixed)
         types = {
             name: hint
@@ -165,7 +163,7 @@ class _GraphParser:
         if not self._scanner.take_symbol(":"):
             try:
                 return kind.infer([None if v is None else v.type for v in operands])
-            except (TypeInferenceError, ValueError) as error:
+            except INFERENCE_ERRORS as error:
                 raise self._scanner.fail(f"{kind.mnemonic}: {error}", at) from None
         types = [self._attributes.type()]
         while self._scanner.take_symbol(","):

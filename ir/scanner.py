@@ -37,6 +37,11 @@ class Scanner:
         found = _BLANK.match(self._text, self.position)
         self.position = found.end() if found else self.position
 
+    def here(self) -> int:
+        """The position of the next token."""
+        self.skip_blank()
+        return self.position
+
     def at_end(self) -> bool:
         """True if nothing but blanks is left."""
         self.skip_blank()
@@ -96,8 +101,7 @@ class Scanner:
 
     def string(self, what: str = "a quoted text") -> str:
         """Takes a quoted text."""
-        self.skip_blank()
-        at = self.position
+        at = self.here()
         quoted = self.expect(_STRING, what)[0]
         try:
             return str(json.loads(quoted))

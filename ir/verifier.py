@@ -17,6 +17,10 @@ from lepton_cc.ir.types import Quantization, TensorType
 
 Law = Callable[[Graph], Iterator[str]]
 
+# What `infer` raises: its own refusal, or, for an open dimension or an attribute far out of range
+# (groups of zero), what Python says to the arithmetic.
+INFERENCE_ERRORS = (TypeInferenceError, ValueError, ArithmeticError, IndexError)
+
 
 class Stage(enum.Enum):
     """How far a graph has come; a pass says which stage it leaves."""
@@ -105,7 +109,7 @@ def _inferred_types(graph: Graph) -> Iterator[str]:
     for op in graph.ops:
         try:
             inferred = op.kind.infer([None if v is None else v.type for v in op.operands])
-        except (TypeInferenceError, ValueError) as error:
+        except INFERENCE_ERRORS as error:
             yield f"{describe(op)}: {error}"
             continue
         stated = tuple(result.type for result in op.results)
