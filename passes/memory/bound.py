@@ -41,9 +41,10 @@ def peak_load(blocks: Sequence[Block], permissions: Permissions) -> PeakLoad:
     for index, block in enumerate(blocks):
         for step in {piece.first for piece in block.pieces}:
             starts[step].append(index)
+    lasts = [block.last for block in blocks]
     live: set[int] = set()
     for step in sorted(starts):
-        live = {index for index in live if blocks[index].last >= step} | set(starts[step])
+        live = {index for index in live if lasts[index] >= step} | set(starts[step])
         size_bytes = _load_at(step, [blocks[index] for index in sorted(live)], permissions)
         if size_bytes > peak.live_bytes:
             peak = PeakLoad(step, size_bytes)
@@ -60,7 +61,8 @@ def _load_at(step: int, blocks: Iterable[Block], permissions: Permissions) -> in
     granule = min(aligns, default=1)
     num_bytes = num_granules = 0
     for pieces in live:
-        for first, last in merged_spans((p.offset, p.end - 1) for p in pieces):
+        spans = [(piece.offset, piece.end - 1) for piece in pieces]
+        for first, last in merged_spans(spans) if len(spans) > 1 else spans:
             num_bytes += last - first + 1
             num_granules += last // granule - (first - 1) // granule
     flat = [piece for pieces in live for piece in pieces]

@@ -5,8 +5,8 @@ program of Ahn et al. 2020, arXiv 2003.02369) while its work is small; beam sear
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from heapq import heappop, heappush
+from typing import NamedTuple
 
 from lepton_cc.passes.memory.order_load import Load, LoadModel, load_model
 from lepton_cc.passes.memory.step_graph import StepGraph, peak_bytes
@@ -18,8 +18,7 @@ BEAM_WORK = 60_000
 MAX_BEAM_WIDTH = 32
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class _State:
+class _State(NamedTuple):
     """Masks of the steps that have run and that may run next; compared field by field."""
 
     peak: int
@@ -39,12 +38,13 @@ def order_for_lowest_peak(graph: StepGraph) -> tuple[int, ...]:
     if len(given) < 2:
         return given
     model = load_model(graph)
-    found = _exact(model, peak_bytes(graph, given))
+    given_peak = peak_bytes(graph, given)
+    found = _exact(model, given_peak)
     if found is None:
         return given
     if not found:
         found = _beam(model)
-    return found if peak_bytes(graph, found) < peak_bytes(graph, given) else given
+    return found if peak_bytes(graph, found) < given_peak else given
 
 
 def _exact(model: LoadModel, known_peak: int) -> tuple[int, ...] | None:
