@@ -36,7 +36,9 @@ class Maker:
 
     def pick(self, rank: int = 1) -> Value:
         fit = [v for v in self.values if v.type.rank >= rank and 0 < v.type.num_elements < 400]
-        return self.draw(st.sampled_from(fit or self.values[:1]))
+        # Long chains from the last value are where transposes travel far.
+        recent = fit[-1:] if self.draw(st.integers(0, 3)) else fit
+        return self.draw(st.sampled_from(recent or self.values[:1]))
 
     def axis(self, x: Value) -> int:
         return self.draw(st.integers(0, x.type.rank - 1))
