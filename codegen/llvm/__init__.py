@@ -1,1 +1,1 @@
-"""The emitter that prints kernels as LLVM IR; the only home of llvmlite."""
+"""LLVM: kernels and programs as LLVM IR text, compiled by llvmlite; nothing else imports llvmlite."""

@@ -1,0 +1,355 @@
+"""Lowering of convolution: direct, channels last, tiles of output columns by output channels.
+
+Padding costs nothing: a tile at the border simply leaves out the multiply-adds that would read
+it. Which ones is known at compile time for the columns (each border has its own code) and is a
+loop bound for the rows.
+"""
+
+import math
+from dataclasses import dataclass
+
+from lepton_cc.codegen.kernel.ir import INDEX, Block, Expr, Let, Var, index, load, maximum, minimum
+from lepton_cc.codegen.kernel.schedule import loop, nest
+from lepton_cc.codegen.kernel.tile import Tile, balanced_parts, choose_tile, narrowed_lanes
+from lepton_cc.codegen.lower.context import KernelContext
+from lepton_cc.codegen.lower.contraction import (
+    Accumulators,
+    Steps,
+    accumulate,
+    accumulators,
+    each_vector,
+    initialize,
+)
+from lepton_cc.codegen.lower.packing import ConvWeights, conv_weights
+from lepton_cc.codegen.lower.representation import compute_type
+from lepton_cc.codegen.lower.source import delinearize, linearize
+from lepton_cc.ir.ops.conv import Conv
+from lepton_cc.ir.ops.window import Window
+
+# Kernels with more taps a row than this run them in a loop; borders are then done by the column.
+_MAX_UNROLLED_TAPS = 12
+# Convolutions with fewer multiply-adds than this are not worth a second thread.
+_PARALLEL_MULADDS = 1 << 18
+# A pointwise convolution is cut into rows of about this many tiles, for the weights' locality.
+_TILES_A_ROW = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ConvShape:
+    """A convolution in the form that the tiles see: rows of columns of channels.
+
+    dims, outputs: spatial sizes, the last is the row that tiles cut. channels, filters: of one
+    group.
+    """
+
+    batch: int
+    dims: tuple[int, ...]
+    outputs: tuple[int, ...]
+    channels: int
+    filters: int
+    groups: int
+    window: Window
+
+    @property
+    def depthwise(self) -> bool:
+        """One input and one output channel in each group."""
+        return self.channels == 1 and self.filters == 1
+
+    @property
+    def num_muladds(self) -> int:
+        """Multiply-adds, those with padding included."""
+        taps = math.prod(self.window.size)
+        pixels = self.batch * math.prod(self.outputs)
+        return pixels * taps * self.channels * self.filters * self.groups
+
+
+def conv_shape(kind: Conv, x: tuple[int, ...], result: tuple[int, ...]) -> ConvShape:
+    """The shape of a convolution; one that looks at single pixels becomes one long row."""
+    window, groups = kind.window, kind.groups
+    channels, filters = x[-1] // groups, result[-1] // groups
+    plain = (1,) * window.rank
+    if window.size == plain and window.strides == plain and not any(window.low + window.high):
+        pixels = x[0] * math.prod(x[1:-1])
+        flat = Window((1,), (1,), (1,), (0,), (0,))
+        return ConvShape(1, (pixels,), (pixels,), channels, filters, groups, flat)
+    return ConvShape(x[0], x[1:-1], result[1:-1], channels, filters, groups, window)
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnRun:
+    """Equal tiles side by side: `count` tiles of `rows` columns from `start`.
+
+    inside[row][tap] says which columns' taps read the input (not padding); None if all do.
+    """
+
+    start: int
+    count: int
+    rows: int
+    inside: tuple[tuple[bool, ...], ...]
+
+
+def column_runs(shape: ConvShape, rows: int) -> tuple[ColumnRun, ...]:
+    """The tiles that cover one output row, neighbours with the same borders joined."""
+    window = shape.window
+    size, stride, dilation = window.size[-1], window.strides[-1], window.dilations[-1]
+    runs: list[ColumnRun] = []
+    start = 0
+    for width in _column_parts(shape, rows):
+        inside = tuple(
+            tuple(
+                0 <= (start + row) * stride - window.low[-1] + tap * dilation < shape.dims[-1]
+                for tap in range(size)
+            )
+            for row in range(width)
+        )
+        last = runs[-1] if runs else None
+        if last is not None and last.rows == width and last.inside == inside:
+            runs[-1] = ColumnRun(last.start, last.count + 1, width, inside)
+        else:
+            runs.append(ColumnRun(start, 1, width, inside))
+        start += width
+    return tuple(runs)
+
+
+def _column_parts(shape: ConvShape, rows: int) -> tuple[int, ...]:
+    extent = shape.outputs[-1]
+    if shape.window.size[-1] <= _MAX_UNROLLED_TAPS:
+        return balanced_parts(extent, rows)
+    # Taps run in a loop: a tile must be wholly inside, so borders go column by column.
+    window = shape.window
+    span = (window.size[-1] - 1) * window.dilations[-1]
+    first = min(extent, -(-window.low[-1] // window.strides[-1]))
+    last = (shape.dims[-1] - 1 - span + window.low[-1]) // window.strides[-1] + 1
+    inner = max(0, min(extent, last) - first)
+    if inner == 0:
+        return (1,) * extent
+    return (1,) * first + balanced_parts(inner, rows) + (1,) * (extent - first - inner)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a tile stands: outer output position, first column, group, block of channels."""
+
+    outer: tuple[Expr, ...]
+    column: Expr
+    group: Expr
+    block: Expr
+
+
+def lower_conv(context: KernelContext) -> Block:
+    """Lowers Conv; the input is read as it lies, constant weights are packed for the tile."""
+    kind = context.op.kind
+    assert isinstance(kind, Conv)
+    shape = conv_shape(kind, context.source(0).type.dims, context.sink.type.dims)
+    return _ConvLowering(context, shape).body()
+
+
+class _ConvLowering:
+    """The loops of one convolution, from outside in. Holds what the nested functions share."""
+
+    def __init__(self, context: KernelContext, shape: ConvShape) -> None:
+        self.context = context
+        self.shape = shape
+        self.dtype = compute_type(context.sink.type.dtype)
+        self.columns = shape.groups if shape.depthwise else shape.filters
+        lanes = narrowed_lanes(self.columns, context.lanes(self.dtype))
+        self.tile = Tile(1, 1, lanes)
+        if context.options.tile:
+            self.tile = choose_tile(shape.outputs[-1], self.columns, lanes, context.target)
+        self.weights: ConvWeights = conv_weights(
+            context,
+            groups=1 if shape.depthwise else shape.groups,
+            channels=shape.channels,
+            filters=self.columns,
+            taps=math.prod(shape.window.size),
+            tile=self.tile,
+        )
+
+    def body(self) -> Block:
+        """All loops: batch and outer output dimensions, channel blocks, column tiles."""
+        shape = self.shape
+        parallel = self.context.options.parallelize and shape.num_muladds >= _PARALLEL_MULADDS
+        if shape.batch == 1 and shape.window.size == (1,) and shape.window.strides == (1,):
+            return self._pointwise_rows(parallel)
+        runs = column_runs(shape, self.tile.rows)
+
+        def row(at: tuple[Expr, ...]) -> Block:
+            return self._channel_blocks(at, runs, index(0))
+
+        outer = (shape.batch, *shape.outputs[:-1])
+        return nest(self.context.names, outer, row, parallel=parallel)
+
+    def _pointwise_rows(self, parallel: bool) -> Block:
+        """One long row of pixels, cut into pieces that share the weights they have loaded."""
+        extent = self.shape.outputs[0]
+        piece = self.tile.rows * _TILES_A_ROW
+        whole = extent // piece if extent >= 2 * piece else 0
+        rest = extent - whole * piece
+
+        def one(at: tuple[Expr, ...]) -> Block:
+            return self._channel_blocks((index(0),), self._pixel_runs(piece), at[0] * piece)
+
+        main = nest(self.context.names, (whole,), one, parallel=parallel) if whole else ()
+        if not rest:
+            return main
+        runs = self._pixel_runs(rest)
+        return main + self._channel_blocks((index(0),), runs, index(whole * piece))
+
+    def _pixel_runs(self, width: int) -> tuple[ColumnRun, ...]:
+        window = Window((1,), (1,), (1,), (0,), (0,))
+        row = ConvShape(1, (width,), (width,), 1, 1, 1, window)
+        return column_runs(row, self.tile.rows)
+
+    def _channel_blocks(
+        self, outer: tuple[Expr, ...], runs: tuple[ColumnRun, ...], origin: Expr
+    ) -> Block:
+        names = self.context.names
+        whole, rest = divmod(self.columns, self.tile.columns)
+
+        def group_body(group: Expr) -> Block:
+            def block_body(block: Expr, width: int) -> Block:
+                return self._tiles(_Place(outer, origin, group, block), runs, width)
+
+            statements = loop(names, "f", 0, whole, lambda b: block_body(b, self.tile.columns))
+            return statements + (block_body(index(whole), rest) if rest else ())
+
+        return loop(names, "g", 0, self.weights.groups, group_body)
+
+    def _tiles(self, place: _Place, runs: tuple[ColumnRun, ...], width: int) -> Block:
+        vectors = -(-width // self.tile.lanes)
+        statements: Block = ()
+        for run in runs:
+            tile = Tile(run.rows, vectors, self.tile.lanes)
+
+            def one(number: Expr, run: ColumnRun = run, tile: Tile = tile) -> Block:
+                column = place.column + (number * run.rows + run.start)
+                here = _Place(place.outer, column, place.group, place.block)
+                return self._tile(here, run, tile, width)
+
+            statements += loop(self.context.names, "t", 0, run.count, one)
+        return statements
+
+    def _tile(self, place: _Place, run: ColumnRun, tile: Tile, width: int) -> Block:
+        context = self.context
+        registers = accumulators(context, tile, self.dtype)
+        readable = tile.columns if self.weights.packed else width
+        bias = self.weights.bias(place.group, place.block)
+        statements = initialize(context, registers, bias, readable)
+        statements += self._outer_taps(place, run, registers, readable)
+        return statements + each_vector(
+            context, tile, lambda column: self._store(place, registers, column), width
+        )
+
+    def _store(self, place: _Place, registers: Accumulators, column: Expr) -> Block:
+        shape, sink = self.shape, self.context.sink
+        filters = self.columns * self.weights.groups
+        channel = place.group * self.columns + place.block * self.tile.columns + column
+        stores: Block = ()
+        for row in range(registers.tile.rows):
+            at = (*place.outer, place.column + row)
+            pixel = linearize(at, (shape.batch, *shape.outputs))
+            if len(at) + 1 != sink.type.rank:
+                at = delinearize(pixel, sink.type.dims[:-1])
+            value = load(registers.buffer, registers.at(row, column))
+            stores += (sink.store_linear(pixel * filters + channel, (*at, channel), value),)
+        return stores
+
+    def _outer_taps(
+        self, place: _Place, run: ColumnRun, registers: Accumulators, readable: int
+    ) -> Block:
+        """Loops over the taps of all dimensions but the last, inside the input only."""
+        window, names = self.shape.window, self.context.names
+
+        def axis_loop(axis: int, taps: tuple[Expr, ...], inputs: tuple[Expr, ...]) -> Block:
+            if axis == window.rank - 1:
+                return self._row_taps(place, run, registers, readable, taps, inputs)
+            origin = place.outer[axis + 1] * window.strides[axis] - window.low[axis]
+            dilation = window.dilations[axis]
+            first: Expr = index(0)
+            last: Expr = index(window.size[axis])
+            if window.low[axis] or window.high[axis]:
+                first = maximum((origin * -1 + (dilation - 1)) // dilation, 0)
+                beyond = origin * -1 + (self.shape.dims[axis] + dilation - 1)
+                last = minimum(beyond // dilation, window.size[axis])
+            return loop(
+                names,
+                "y",
+                first,
+                last,
+                lambda tap: axis_loop(
+                    axis + 1, (*taps, tap), (*inputs, origin + tap * dilation)
+                ),
+            )
+
+        return axis_loop(0, (), ())
+
+    def _row_taps(
+        self,
+        place: _Place,
+        run: ColumnRun,
+        registers: Accumulators,
+        readable: int,
+        taps: tuple[Expr, ...],
+        inputs: tuple[Expr, ...],
+    ) -> Block:
+        """The taps along a row and the channels: one loop where they lie side by side."""
+        shape, window, names = self.shape, self.shape.window, self.context.names
+        total_channels = shape.channels * shape.groups
+        size, dilation = window.size[-1], window.dilations[-1]
+        column = place.column * window.strides[-1] - window.low[-1]
+        pixel = linearize((place.outer[0], *inputs, column), (shape.batch, *shape.dims))
+        first_channel: Expr = place.group * shape.channels
+        if shape.depthwise:
+            first_channel = place.block * self.tile.columns
+        base = Var(INDEX, names.fresh("base"))
+        let = Let(base, pixel * total_channels + first_channel)
+        tap_base = linearize((*taps, index(0)), window.size) if taps else index(0)
+        x = self.context.source(0)
+        row_step = window.strides[-1] * total_channels
+
+        def weights(tap: Expr, channel: Expr, lane: Expr) -> Expr:
+            return self.weights.at(
+                place.group, place.block, readable, tap_base + tap, channel, lane
+            )
+
+        def steps(depth: int, count: int, tap_offset: Expr, *, split: bool) -> Steps:
+            def row_input(row: int, tap: int, step: Expr, lane: Expr) -> Expr | None:
+                if split and not run.inside[row][tap]:
+                    return None
+                offset = base + (tap_offset + tap) * (dilation * total_channels)
+                return x.at_linear(offset + step + (lane + row * row_step))
+
+            return Steps(
+                depth,
+                count,
+                row_input,
+                lambda tap, step, lane: weights(tap_offset + tap, step, lane),
+                readable,
+                by_column=shape.depthwise,
+            )
+
+        inside = all(all(row) for row in run.inside)
+        if inside and dilation == 1 and shape.groups == 1:
+            return (let, *accumulate(self.context, registers, steps(size * shape.channels, 1, index(0), split=False)))
+        if size <= _MAX_UNROLLED_TAPS:
+            return (let, *accumulate(self.context, registers, steps(shape.channels, size, index(0), split=True)))
+        first, last = _inside_range(run, size)
+        return (
+            let,
+            *loop(
+                names,
+                "u",
+                first,
+                last,
+                lambda tap: accumulate(
+                    self.context, registers, steps(shape.channels, 1, tap, split=False)
+                ),
+            ),
+        )
+
+
+def _inside_range(run: ColumnRun, size: int) -> tuple[int, int]:
+    """The taps of a run that read the input: all, or those of its single border column."""
+    (only,) = set(run.inside)
+    taps = [tap for tap in range(size) if only[tap]]
+    return (taps[0], taps[-1] + 1) if taps else (0, 0)

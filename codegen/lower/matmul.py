@@ -1,0 +1,162 @@
+"""Lowering of matrix multiplication: tiles of rows by columns; constant right sides are packed."""
+
+import math
+
+from lepton_cc.codegen.kernel.ir import INDEX, Block, Expr, Let, Stmt, Var, index, load
+from lepton_cc.codegen.kernel.schedule import loop, nest
+from lepton_cc.codegen.kernel.tile import Tile, balanced_parts, choose_tile, narrowed_lanes
+from lepton_cc.codegen.lower.context import KernelContext
+from lepton_cc.codegen.lower.contraction import (
+    Steps,
+    accumulate,
+    accumulators,
+    each_vector,
+    initialize,
+)
+from lepton_cc.codegen.lower.packing import ConvWeights, conv_weights
+from lepton_cc.codegen.lower.representation import compute_type
+from lepton_cc.codegen.lower.source import delinearize, linearize
+
+_PARALLEL_MULADDS = 1 << 18
+# Rows are cut into pieces of about this many tiles, so that a block of weights is used again.
+_TILES_A_PIECE = 4
+
+
+def lower_matmul(context: KernelContext) -> Block:
+    """Lowers MatMul: batch dimensions outside, then pieces of rows, column blocks, row tiles."""
+    lhs, rhs = context.source(0).type.dims, context.source(1).type.dims
+    result = context.sink.type.dims
+    if math.prod(rhs[:-2]) == 1:
+        # One right side for all: the batch is nothing but more rows.
+        return _MatMulLowering(context, (), math.prod(lhs[:-1]), lhs[-1], rhs[-1]).body()
+    return _MatMulLowering(context, result[:-2], result[-2], lhs[-1], rhs[-1]).body()
+
+
+class _MatMulLowering:
+    """The loops of one matrix product [batch, rows, depth] x [batch, depth, columns]."""
+
+    def __init__(
+        self,
+        context: KernelContext,
+        batch: tuple[int, ...],
+        rows: int,
+        depth: int,
+        columns: int,
+    ) -> None:
+        self.context, self.batch = context, batch
+        self.rows, self.depth, self.columns = rows, depth, columns
+        self.dtype = compute_type(context.sink.type.dtype)
+        lanes = narrowed_lanes(columns, context.lanes(self.dtype))
+        self.tile = Tile(1, 1, lanes)
+        if context.options.tile:
+            self.tile = choose_tile(rows, columns, lanes, context.target)
+        self.shared = not batch
+        self.weights: ConvWeights | None = None
+        if self.shared:
+            self.weights = conv_weights(
+                context, groups=1, channels=depth, filters=columns, taps=1, tile=self.tile
+            )
+
+    def body(self) -> Block:
+        """All loops."""
+        muladds = math.prod(self.batch) * self.rows * self.depth * self.columns
+        parallel = self.context.options.parallelize and muladds >= _PARALLEL_MULADDS
+        piece = self.tile.rows * _TILES_A_PIECE
+        whole = self.rows // piece if self.rows >= 2 * piece else 0
+        rest = self.rows - whole * piece
+
+        def pieces(at: tuple[Expr, ...]) -> Block:
+            return self._blocks(at[:-1], at[-1] * piece, piece)
+
+        def remainder(at: tuple[Expr, ...]) -> Block:
+            return self._blocks(at, index(whole * piece), rest)
+
+        names = self.context.names
+        main = nest(names, (*self.batch, whole), pieces, parallel=parallel) if whole else ()
+        if not rest:
+            return main
+        return main + nest(names, self.batch, remainder, parallel=parallel and not main)
+
+    def _blocks(self, batch: tuple[Expr, ...], first_row: Expr, rows: int) -> Block:
+        whole, rest = divmod(self.columns, self.tile.columns)
+
+        def block_body(block: Expr, width: int) -> Block:
+            statements: Block = ()
+            start = 0
+            parts = balanced_parts(rows, self.tile.rows)
+            for size in dict.fromkeys(parts):
+                count = parts.count(size)
+                origin = first_row + start
+
+                def one(number: Expr, size: int = size, origin: Expr = origin) -> Block:
+                    return self._tile(batch, origin + number * size, size, block, width)
+
+                statements += loop(self.context.names, "t", 0, count, one)
+                start += size * count
+            return statements
+
+        names = self.context.names
+        statements = loop(names, "f", 0, whole, lambda b: block_body(b, self.tile.columns))
+        return statements + (block_body(index(whole), rest) if rest else ())
+
+    def _tile(
+        self, batch: tuple[Expr, ...], row: Expr, size: int, block: Expr, width: int
+    ) -> Block:
+        context = self.context
+        tile = Tile(size, -(-width // self.tile.lanes), self.tile.lanes)
+        registers = accumulators(context, tile, self.dtype)
+        packed = self.weights is not None and self.weights.packed
+        readable = tile.columns if packed else width
+        first_column = block * self.tile.columns
+        bias_source = context.optional_source(2)
+        bias = None
+        if self.weights is not None:
+            bias = self.weights.bias(index(0), block)
+        elif bias_source is not None:
+            bias = lambda column: bias_source.at_linear(first_column + column)  # noqa: E731
+        lhs_base, lets = self._bases(batch, row)
+        lhs = context.source(0)
+
+        def row_input(number: int, tap: int, step: Expr, column: Expr) -> Expr:
+            return lhs.at_linear(lhs_base + step + number * self.depth)
+
+        def weights(tap: int, step: Expr, column: Expr) -> Expr:
+            if self.weights is not None:
+                return self.weights.at(index(0), block, readable, index(0), step, column)
+            rhs = context.source(1)
+            place = self._batch_base(1, batch) + step
+            return rhs.at_linear(place * self.columns + first_column + column)
+
+        statements = lets + initialize(context, registers, bias, readable)
+        statements += accumulate(
+            context, registers, Steps(self.depth, 1, row_input, weights, readable)
+        )
+
+        def store(column: Expr) -> Block:
+            stores: Block = ()
+            for number in range(size):
+                value = load(registers.buffer, registers.at(number, column))
+                stores += (self._store(batch, row + number, first_column + column, value),)
+            return stores
+
+        return statements + each_vector(context, tile, store, width)
+
+    def _bases(self, batch: tuple[Expr, ...], row: Expr) -> tuple[Expr, Block]:
+        base = Var(INDEX, self.context.names.fresh("base"))
+        if self.shared:
+            return base, (Let(base, row * self.depth),)
+        return base, (Let(base, (self._batch_base(0, batch) + row) * self.depth),)
+
+    def _batch_base(self, operand: int, batch: tuple[Expr, ...]) -> Expr:
+        """The number of rows of an operand that stand before its matrix for a batch index."""
+        dims = self.context.source(operand).type.dims
+        own = batch[len(batch) - (len(dims) - 2) :] if len(dims) > 2 else ()
+        clipped = tuple(index(0) if dim == 1 else at for at, dim in zip(own, dims[:-2]))
+        return linearize(clipped, dims[:-2]) * dims[-2]
+
+    def _store(self, batch: tuple[Expr, ...], row: Expr, column: Expr, value: Expr) -> Stmt:
+        sink = self.context.sink
+        if self.shared:
+            at = (*delinearize(row, sink.type.dims[:-1]), column)
+            return sink.store_linear(row * self.columns + column, at, value)
+        return sink.store((*batch, row, column), value)

@@ -1,0 +1,103 @@
+"""Weights as a contraction's tiles read them: constants are packed at compile time.
+
+Packed order is [group][block][tap][channel][column of the block], every block padded with zeros to
+whole vectors: a tile then reads its weights in one forward sweep.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from lepton_cc.codegen.kernel.ir import Expr, load
+from lepton_cc.codegen.kernel.tile import Tile
+from lepton_cc.codegen.lower.context import KernelContext
+from lepton_cc.codegen.lower.source import Source
+from lepton_cc.ir.tensor import Array
+
+
+@dataclass(frozen=True, slots=True)
+class ConvWeights:
+    """Access to weights [taps, channels, groups * filters] and bias, packed or as they lie.
+
+    `packed`: every block is padded to whole vectors, so that full vectors may be read. Depthwise
+    weights are one group of one channel whose filters are all the channels; they stay as they are.
+    """
+
+    groups: int
+    packed: bool
+    at: Callable[[Expr, Expr, int, Expr, Expr, Expr], Expr]
+    bias: Callable[[Expr, Expr], Callable[[Expr], Expr] | None]
+
+
+def conv_weights(
+    context: KernelContext, *, groups: int, channels: int, filters: int, taps: int, tile: Tile
+) -> ConvWeights:
+    """The weights of the context's op (operand 1, and the bias, operand 2) for a tile."""
+    content = context.constant_array(1)
+    bias_source = context.optional_source(2)
+    bias_content = context.constant_array(2)
+    can_pack = content is not None and (bias_source is None or bias_content is not None)
+    if not can_pack or (channels == 1 and groups == 1 and filters % tile.lanes == 0):
+        return _as_they_lie(context.source(1), bias_source, groups, channels, filters, tile)
+    assert content is not None
+    array = content.reshape(taps, channels, groups, filters)
+    panels = context.constant(_pack(array, tile))
+    padded = _padded(filters, tile)
+    group_size = taps * channels * padded
+
+    def at(
+        group: Expr, block: Expr, width: int, tap: Expr, channel: Expr, column: Expr
+    ) -> Expr:
+        first = group * group_size + block * (taps * channels * tile.columns)
+        return load(panels, first + ((tap * channels + channel) * width + column))
+
+    def bias(group: Expr, block: Expr) -> Callable[[Expr], Expr] | None:
+        if bias_content is None:
+            return None
+        widened = np.zeros((groups, padded), dtype=bias_content.dtype)
+        widened[:, :filters] = bias_content.reshape(groups, filters)
+        buffer = context.constant(widened)
+        first = group * padded + block * tile.columns
+        return lambda column: load(buffer, first + column)
+
+    return ConvWeights(groups, True, at, bias)
+
+
+def _as_they_lie(
+    weights: Source, bias_source: Source | None, groups: int, channels: int, filters: int, tile: Tile
+) -> ConvWeights:
+    total = groups * filters
+
+    def at(
+        group: Expr, block: Expr, width: int, tap: Expr, channel: Expr, column: Expr
+    ) -> Expr:
+        first = group * filters + block * tile.columns
+        return weights.at_linear((tap * channels + channel) * total + first + column)
+
+    def bias(group: Expr, block: Expr) -> Callable[[Expr], Expr] | None:
+        if bias_source is None:
+            return None
+        first = group * filters + block * tile.columns
+        return lambda column: bias_source.at_linear(first + column)
+
+    return ConvWeights(groups, False, at, bias)
+
+
+def _padded(filters: int, tile: Tile) -> int:
+    whole, rest = divmod(filters, tile.columns)
+    return whole * tile.columns + -(-rest // tile.lanes) * tile.lanes
+
+
+def _pack(array: Array, tile: Tile) -> Array:
+    """[taps, channels, groups, filters] -> [group][block][tap][channel][column], flat."""
+    taps, channels, groups, filters = array.shape
+    parts: list[Array] = []
+    for group in range(groups):
+        for start in range(0, filters, tile.columns):
+            block = array[:, :, group, start : start + tile.columns]
+            width = -(-block.shape[-1] // tile.lanes) * tile.lanes
+            widened = np.zeros((taps, channels, width), dtype=array.dtype)
+            widened[:, :, : block.shape[-1]] = block
+            parts.append(widened.reshape(-1))
+    return np.concatenate(parts)
