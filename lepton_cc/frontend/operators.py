@@ -7,11 +7,13 @@ from lepton_cc.frontend.normalization import OPERATORS as NORMALIZATION
 from lepton_cc.frontend.quantization import OPERATORS as QUANTIZATION
 from lepton_cc.frontend.recurrent import OPERATORS as RECURRENT
 from lepton_cc.frontend.registry import OperatorRegistry
+from lepton_cc.frontend.resize import OPERATORS as RESIZE
 from lepton_cc.frontend.selection import OPERATORS as SELECTION
 from lepton_cc.frontend.signal import OPERATORS as SIGNAL
 
 REGISTRY = OperatorRegistry(
     (
+        *RESIZE,
         *SIGNAL,
         *EINSUM,
         *QUANTIZATION,
