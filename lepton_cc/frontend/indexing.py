@@ -212,20 +212,6 @@ def import_reverse_sequence(node: NodeView) -> Sequence[Value | None]:
     return (node.transpose(y, order),)
 
 
-def import_compress(node: NodeView) -> Sequence[Value | None]:
-    """Compress with a condition that is known at compile time (it decides the output's shape)."""
-    x = node.operand(0)
-    chosen = np.flatnonzero(node.constant(1))
-    axis = 0
-    if node.has("axis"):
-        axis = node.axis(node.int("axis"), x.type.rank)
-    else:
-        x = node.reshape(x, (x.type.num_elements,))
-    if chosen.size and chosen[-1] >= x.type.dims[axis]:
-        node.refuse(f"the condition is longer than axis {axis}", code=Code.MODEL_MALFORMED)
-    return (node.emit(Gather(axis), x, node.constant_value(chosen.astype(np.int64))),)
-
-
 OPERATORS = (
     Operator("", "GatherElements", 11, import_gather_elements),
     Operator("", "GatherND", 11, import_gather_nd),
@@ -235,5 +221,4 @@ OPERATORS = (
     Operator("", "TensorScatter", 24, import_tensor_scatter),
     Operator("", "OneHot", 9, import_one_hot),
     Operator("", "ReverseSequence", 10, import_reverse_sequence),
-    Operator("", "Compress", 9, import_compress),
 )
