@@ -7,7 +7,7 @@ from typing import TypeVar
 import onnx
 
 from lepton_cc.frontend.refusal import NodeRefusal
-from lepton_cc.frontend.tensors import tensor_array
+from lepton_cc.frontend.tensors import sparse_tensor_array, tensor_array
 from lepton_cc.ir.diagnostics import Code
 from lepton_cc.ir.tensor import Array
 
@@ -93,6 +93,13 @@ class Attributes:
         """A TENSOR attribute."""
         proto = self._find(name, _Kind.TENSOR)
         return self._default(name, default) if proto is None else tensor_array(proto.t)
+
+    def sparse_tensor(self, name: str) -> Array:
+        """A SPARSE_TENSOR attribute, dense."""
+        proto = self._find(name, _Kind.SPARSE_TENSOR)
+        if proto is None:
+            raise NodeRefusal(f"attribute {name!r} is missing", code=Code.MODEL_MALFORMED)
+        return sparse_tensor_array(proto.sparse_tensor)
 
     def graph(self, name: str) -> onnx.GraphProto:
         """A GRAPH attribute."""

@@ -171,9 +171,12 @@ class NodeView:
 
     def emit_folded(self, kind: OpKind, *operands: Value | None) -> Value:
         """Like `emit`, but gives a constant if all operands are known: for weights' layouts."""
-        result = self.emit(kind, *operands)
-        array = self.content(result)
-        return result if array is None else self.constant_value(array)
+        return self.folded(self.emit(kind, *operands))
+
+    def folded(self, value: Value) -> Value:
+        """A constant in place of a value that is known at compile time."""
+        array = self.content(value)
+        return value if array is None else self.constant_value(array)
 
     def constant_value(self, array: Array) -> Value:
         """Adds a constant."""
