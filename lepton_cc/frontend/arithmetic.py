@@ -38,12 +38,9 @@ def import_mean(node: NodeView) -> Sequence[Value | None]:
 
 
 def import_mod(node: NodeView) -> Sequence[Value | None]:
-    """Mod in both forms: Python's % for integers, C's fmod with fmod=1."""
-    lhs, rhs = node.operand(0), node.operand(1)
-    fmod = node.flag("fmod")
-    if lhs.type.dtype.is_float and not fmod:
-        node.refuse("floats need fmod=1", code=Code.MODEL_MALFORMED)
-    return (node.binary(BinaryFunction.FMOD if fmod else BinaryFunction.MOD, lhs, rhs),)
+    """Mod in both forms: Python's %, or C's fmod with fmod=1."""
+    function = BinaryFunction.FMOD if node.flag("fmod") else BinaryFunction.MOD
+    return (node.binary(function, node.operand(0), node.operand(1)),)
 
 
 def import_pow(node: NodeView) -> Sequence[Value | None]:

@@ -21,11 +21,15 @@ _ONNX_TYPES = {dtype: number for number, dtype in DTYPES.items()}
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function body with the opsets that its nodes mean, and the call's attribute values."""
+    """A function body and the call's attribute values.
+
+    `opsets` serves domains that the body uses but does not import, as ONNX's own sometimes do.
+    """
 
     key: tuple[str, str, str]
     body: onnx.FunctionProto
     attributes: Mapping[str, onnx.AttributeProto]
+    opsets: Mapping[str, int]
 
 
 class LocalFunctions:
@@ -59,7 +63,7 @@ class LocalFunctions:
         missing = [name for name in body.attribute if name not in bound]
         if missing:
             raise NodeRefusal(f"attribute {missing[0]!r} is missing", code=Code.MODEL_MALFORMED)
-        return Function(key, body, bound)
+        return Function(key, body, bound, {})
 
 
 def body_versions(schema: defs.OpSchema, opset: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -73,11 +77,11 @@ def schema_function(
     schema: defs.OpSchema,
     node: onnx.NodeProto,
     operands: Sequence[Value | None],
-    opset: int,
+    opsets: Mapping[str, int],
     attributes: Mapping[str, onnx.AttributeProto],
 ) -> Function | None:
-    """The body that ONNX gives for the node at `opset`, if it gives one."""
-    fixed, contextual = body_versions(schema, opset)
+    """The body that ONNX gives for the node at the model's opsets, if it gives one."""
+    fixed, contextual = body_versions(schema, opsets[normal_domain(node.domain)])
     if fixed:
         content = schema.get_function_with_opset_version(max(fixed))  # type: ignore[attr-defined]  # as above
     elif contextual:
@@ -101,7 +105,7 @@ def schema_function(
         if attribute.default_value.type
     }
     key = (normal_domain(node.domain), node.op_type, "")
-    return Function(key, body, defaults | dict(attributes))
+    return Function(key, body, defaults | dict(attributes), opsets)
 
 
 def _resolved(

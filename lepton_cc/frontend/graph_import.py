@@ -219,7 +219,7 @@ class GraphImport:
         local = self._functions.find(node, attributes)
         if local is not None:
             operands = [scope.lookup(name) for name in node.input]
-            return self._call(local, operands, scope, origin, label)
+            return self._call(local, operands, node.output, scope, origin, label)
         domain = normal_domain(node.domain)
         opset = scope.opsets.get(domain)
         if opset is None:
@@ -244,15 +244,16 @@ class GraphImport:
             )
             return operator.importer(view)
         assert schema is not None
-        function = schema_function(schema, node, operands, opset, attributes)
+        function = schema_function(schema, node, operands, scope.opsets, attributes)
         if function is None:
             raise _unknown_operator(domain, node.op_type, opset, known=True)
-        return self._call(function, operands, scope, origin, label)
+        return self._call(function, operands, node.output, scope, origin, label)
 
     def _call(
         self,
         function: Function,
         operands: Sequence[Value | None],
+        outputs: Sequence[str],
         caller: Scope,
         origin: str,
         label: str,
@@ -262,7 +263,7 @@ class GraphImport:
                 f"function {function.key[1]!r} calls itself", code=Code.MODEL_MALFORMED
             )
         scope = Scope(
-            opset_versions(function.body.opset_import),
+            {**function.opsets, **opset_versions(function.body.opset_import)},
             None,
             function.attributes,
             (*caller.calls, function.key),
@@ -274,7 +275,8 @@ class GraphImport:
         for name, value in zip(function.body.input, padded, strict=True):
             scope.bind(name, value)
         self.import_nodes(function.body.node, scope)
-        return [scope.lookup(name) for name in function.body.output]
+        wanted = zip(function.body.output, outputs, strict=False)
+        return [scope.lookup(name) if output else None for name, output in wanted]
 
 
 def _unknown_operator(domain: str, op_type: str, opset: int, *, known: bool) -> NodeRefusal:

@@ -205,11 +205,15 @@ def import_depth_to_space(node: NodeView) -> Sequence[Value | None]:
 
 
 def import_space_to_depth(node: NodeView) -> Sequence[Value | None]:
-    """SpaceToDepth."""
+    """SpaceToDepth in both modes, DCR and CRD."""
     x, b, (n, c, h, w) = _blocks(node)
     if h % b or w % b:
         node.refuse(f"{x.type} does not divide into blocks of {b}", code=Code.TYPE_MISMATCH)
-    y = node.transpose(node.reshape(x, (n, c, h // b, b, w // b, b)), (0, 3, 5, 1, 2, 4))
+    mode = node.string("mode", "DCR")
+    if mode not in ("DCR", "CRD"):
+        node.refuse(f"mode is {mode!r}", code=Code.MODEL_MALFORMED)
+    order = (0, 3, 5, 1, 2, 4) if mode == "DCR" else (0, 1, 3, 5, 2, 4)
+    y = node.transpose(node.reshape(x, (n, c, h // b, b, w // b, b)), order)
     return (node.reshape(y, (n, c * b * b, h // b, w // b)),)
 
 
