@@ -58,12 +58,6 @@ def wrapped(node: NodeView, indices: Value, dims: Array) -> Value:
     return node.select(negative, node.binary(BinaryFunction.ADD, indices, size), indices)
 
 
-def folded(node: NodeView, value: Value) -> Value:
-    """The value as a constant if it is known."""
-    array = node.content(value)
-    return value if array is None else node.constant_value(array)
-
-
 def _element_rows(node: NodeView, x: Value, indices: Value, axis: int) -> Value:
     """Linear indices of x[i0, ..., indices[i], ...], in the indices' shape."""
     dims, shape = x.type.dims, indices.type.dims
@@ -77,7 +71,7 @@ def _element_rows(node: NodeView, x: Value, indices: Value, axis: int) -> Value:
     rows = node.binary(BinaryFunction.MUL, rows, steps[axis])
     offsets = grid_offsets(shape, [0 if i == axis else step for i, step in enumerate(steps)])
     base = node.constant_value(offsets.astype(kind.numpy))
-    return folded(node, node.binary(BinaryFunction.ADD, rows, base))
+    return node.folded(node.binary(BinaryFunction.ADD, rows, base))
 
 
 def import_gather_elements(node: NodeView) -> Sequence[Value | None]:
@@ -107,7 +101,7 @@ def _tuple_rows(
         batch = (*steps[:batch_dims], *[0] * (last - batch_dims))
         base = grid_offsets(shape[:-1], batch)
         rows = node.binary(BinaryFunction.ADD, rows, node.constant_value(base.astype(kind.numpy)))
-    return folded(node, rows), dims[end:]
+    return node.folded(rows), dims[end:]
 
 
 def import_gather_nd(node: NodeView) -> Sequence[Value | None]:
@@ -172,7 +166,7 @@ def import_tensor_scatter(node: NodeView) -> Sequence[Value | None]:
         position = node.binary(BinaryFunction.MOD, position, dims[axis])
     steps = (*(step for step in strides(dims[: axis + 1])[:-1]), 0)
     base = node.constant_value(grid_offsets(shape, steps).astype(kind.numpy))
-    rows = folded(node, node.binary(BinaryFunction.ADD, position, base))
+    rows = node.folded(node.binary(BinaryFunction.ADD, position, base))
     return (scatter_rows(node, cache, rows, update, ScatterFunction.ASSIGN),)
 
 
@@ -207,7 +201,7 @@ def import_reverse_sequence(node: NodeView) -> Sequence[Value | None]:
     mirrored = node.binary(BinaryFunction.SUB, node.binary(BinaryFunction.SUB, length, time), 1)
     source = node.select(node.binary(BinaryFunction.LESS, time, length), mirrored, time)
     base = node.constant_value((np.arange(batch) * steps).reshape(batch, 1).astype(kind.numpy))
-    rows = folded(node, node.binary(BinaryFunction.ADD, source, base))
+    rows = node.folded(node.binary(BinaryFunction.ADD, source, base))
     y = node.emit(Gather(0), node.reshape(batch_first, (batch * steps, *row)), rows)
     return (node.transpose(y, order),)
 

@@ -7,6 +7,8 @@ from lepton_cc.frontend.convolution import OPERATORS as CONVOLUTION
 from lepton_cc.frontend.einsum import OPERATORS as EINSUM
 from lepton_cc.frontend.elementwise import OPERATORS as ELEMENTWISE
 from lepton_cc.frontend.indexing import OPERATORS as INDEXING
+from lepton_cc.frontend.integer import OPERATORS as INTEGER
+from lepton_cc.frontend.layout import OPERATORS as LAYOUT
 from lepton_cc.frontend.linear import OPERATORS as LINEAR
 from lepton_cc.frontend.movement import OPERATORS as MOVEMENT
 from lepton_cc.frontend.normalization import OPERATORS as NORMALIZATION
@@ -24,6 +26,8 @@ from lepton_cc.frontend.signal import OPERATORS as SIGNAL
 
 REGISTRY = OperatorRegistry(
     (
+        *LAYOUT,
+        *INTEGER,
         *ROI_ALIGN,
         *ACTIVATIONS,
         *ARITHMETIC,
