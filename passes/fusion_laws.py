@@ -17,6 +17,7 @@ from lepton_cc.ir.ops.movement import Broadcast, Pad, Reshape, Slice, Transpose
 from lepton_cc.ir.ops.normalization import LayerNorm, RmsNorm
 from lepton_cc.ir.ops.pointwise_functions import BinaryFunction, UnaryFunction
 from lepton_cc.ir.ops.pool import AveragePool, MaxPool
+from lepton_cc.ir.ops.quantization import Dequantize
 from lepton_cc.ir.ops.reduce import ArgReduce, Reduce, Softmax
 from lepton_cc.ir.verifier import is_free_of_anchor
 
@@ -81,7 +82,10 @@ def _is_cheap_kind(kind: OpKind) -> bool:
         return kind.function in _CHEAP_UNARY
     if isinstance(kind, Binary):
         return kind.function not in _COSTLY_BINARY
-    return isinstance(kind, (Clamp, Cast, Select, Constant)) or Trait.MOVEMENT in kind.traits
+    return (
+        isinstance(kind, (Clamp, Cast, Select, Dequantize, Constant))
+        or Trait.MOVEMENT in kind.traits
+    )
 
 
 def is_scalar_constant(op: Op) -> bool:

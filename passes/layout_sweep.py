@@ -14,6 +14,7 @@ from lepton_cc.ir.ops.constant import Constant
 from lepton_cc.ir.ops.elementwise import Binary, Cast, Clamp, Select, Unary
 from lepton_cc.ir.ops.matmul import MatMul
 from lepton_cc.ir.ops.movement import Concat, Reshape, Transpose
+from lepton_cc.ir.ops.quantization import Dequantize, Quantize
 from lepton_cc.ir.rewrite import Statistics
 from lepton_cc.ir.tensor import Tensor
 from lepton_cc.passes.layout_view import Regions, Transposer, View, alignment, plain
@@ -30,7 +31,7 @@ from lepton_cc.passes.permutation import (
 from lepton_cc.passes.transposed_ops import transposed_op
 
 _ONE_OPERAND = (Unary, Clamp, Cast)
-_POINTWISE = (*_ONE_OPERAND, Binary, Select)
+_POINTWISE = (*_ONE_OPERAND, Binary, Select, Quantize, Dequantize)
 
 
 @dataclass(frozen=True, slots=True)

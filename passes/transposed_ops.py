@@ -7,8 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from lepton_cc.ir.op_kind import OpKind
+from lepton_cc.ir.ops.cumulative import Cumulative
 from lepton_cc.ir.ops.movement import Broadcast, Gather, Pad, Slice
+from lepton_cc.ir.ops.normalization import LayerNorm, RmsNorm
 from lepton_cc.ir.ops.reduce import ArgReduce, Reduce, Softmax
+from lepton_cc.ir.ops.resample import Resample
 from lepton_cc.ir.types import TensorType
 from lepton_cc.passes.permutation import Permutation, between, extended, identity, inverse
 
@@ -75,9 +78,16 @@ def _arg_reduce(kind: OpKind, _: Operands, p: Permutation) -> TransposedOp:
     return TransposedOp(replace(kind, axis=p[kind.axis]), after)
 
 
-def _softmax(kind: OpKind, _: Operands, p: Permutation) -> TransposedOp:
-    assert isinstance(kind, Softmax)
+def _along_axis(kind: OpKind, _: Operands, p: Permutation) -> TransposedOp:
+    assert isinstance(kind, (Softmax, Resample, Cumulative))
     return TransposedOp(replace(kind, axis=p[kind.axis]), p)
+
+
+def _norm(kind: OpKind, _: Operands, p: Permutation) -> TransposedOp | None:
+    assert isinstance(kind, (LayerNorm, RmsNorm))
+    if p[kind.axis :] != identity(len(p))[kind.axis :]:
+        return None
+    return TransposedOp(kind, p)
 
 
 def _gather(kind: OpKind, operands: Operands, p: Permutation) -> TransposedOp | None:
@@ -102,6 +112,10 @@ _LAWS: Mapping[type[OpKind], Callable[[OpKind, Operands, Permutation], Transpose
     Broadcast: _broadcast,
     Reduce: _reduce,
     ArgReduce: _arg_reduce,
-    Softmax: _softmax,
+    Softmax: _along_axis,
+    Resample: _along_axis,
+    Cumulative: _along_axis,
+    LayerNorm: _norm,
+    RmsNorm: _norm,
     Gather: _gather,
 }

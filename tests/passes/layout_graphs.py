@@ -10,11 +10,15 @@ from lepton_cc.ir.builder import GraphBuilder
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.graph import Graph, Value
 from lepton_cc.ir.ops.conv import Conv
+from lepton_cc.ir.ops.cumulative import Cumulative, CumulativeFunction
 from lepton_cc.ir.ops.elementwise import Binary, Clamp, Unary
 from lepton_cc.ir.ops.matmul import MatMul
 from lepton_cc.ir.ops.movement import Broadcast, Concat, Gather, Pad, Reshape, Slice, Transpose
+from lepton_cc.ir.ops.normalization import RmsNorm
 from lepton_cc.ir.ops.pointwise_functions import BinaryFunction, UnaryFunction
+from lepton_cc.ir.ops.quantization import Dequantize, Quantize
 from lepton_cc.ir.ops.reduce import ArgFunction, ArgReduce, Reduce, ReduceFunction, Softmax
+from lepton_cc.ir.ops.resample import Resample
 from lepton_cc.ir.ops.window import Window
 from lepton_cc.ir.tensor import Array
 from lepton_cc.ir.types import TensorType
@@ -113,6 +117,32 @@ class Maker:
         x = self.pick()
         return self.builder.emit(Softmax(self.axis(x)), x)
 
+    def resample(self) -> Value:
+        x = self.pick()
+        axis = self.axis(x)
+        indices = self.random.integers(0, x.type.dims[axis], (3, 2)).astype(np.int32)
+        taps = (self.builder.constant(indices), self.builder.constant(self.array(3, 2)))
+        return self.builder.emit(Resample(axis), x, *taps)
+
+    def cumulative(self) -> Value:
+        x = self.pick()
+        return self.builder.emit(Cumulative(CumulativeFunction.SUM, self.axis(x)), x)
+
+    def norm(self) -> Value:
+        x = self.pick()
+        return self.builder.emit(RmsNorm(self.axis(x)), x)
+
+    def quantize(self) -> Value:
+        x = self.pick()
+        axis = self.axis(x)
+        channels = [1] * x.type.rank
+        channels[axis] = x.type.dims[axis]
+        channels = channels[self.draw(st.integers(0, axis)) :]
+        scale = self.builder.constant(np.abs(self.array(*channels)) + np.float32(0.25))
+        zero_point = self.builder.constant(self.random.integers(-3, 3, channels).astype(np.int8))
+        quantized = self.builder.emit(Quantize(DType.I8), x, scale, zero_point)
+        return self.builder.emit(Dequantize(), quantized, scale, zero_point)
+
     def gather(self) -> Value:
         x = self.pick()
         axis = self.axis(x)
@@ -166,6 +196,7 @@ def graphs_of_transposes(draw: st.DrawFn) -> tuple[Graph, dict[str, Array]]:
         maker.transpose, maker.transpose, maker.unary, maker.binary, maker.binary, maker.concat,
         maker.slice, maker.pad, maker.broadcast, maker.reduce, maker.arg_reduce, maker.softmax,
         maker.gather, maker.reshape, maker.reshape, maker.conv, maker.conv, maker.flatten_matmul,
+        maker.resample, maker.cumulative, maker.norm, maker.quantize,
     ]  # fmt: skip
     for _ in range(draw(st.integers(2, 14))):
         value = draw(st.sampled_from(makers))()

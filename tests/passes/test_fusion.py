@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 
 from lepton_cc.ir.graph import Graph
 from lepton_cc.ir.interpreter import interpret
-from lepton_cc.ir.ops import Constant
+from lepton_cc.ir.ops.constant import Constant
 from lepton_cc.ir.ops.movement import Broadcast, Slice
 from lepton_cc.ir.rewrite import Statistics, without_dead_ops
 from lepton_cc.ir.verifier import Stage, verify
