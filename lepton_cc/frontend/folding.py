@@ -24,13 +24,17 @@ def _work(op: Op) -> int:
 
 
 class ConstantFolder:
-    """Evaluates values of a builder whose producers all lead back to constants."""
+    """Evaluates values of a builder whose producers all lead back to constants.
+
+    What it makes may take a fixed amount of memory, and twice what the constants behind it take.
+    """
 
     def __init__(self, builder: GraphBuilder) -> None:
         self._builder = builder
         self._arrays: dict[Value, Array] = {}
         self._variable: set[Value] = set()
         self._bytes = 0
+        self._allowed_bytes = MAX_FOLDED_BYTES
 
     def array(self, value: Value) -> Array | None:
         """The content of `value` (read-only), or None if it hangs on a graph input.
@@ -58,12 +62,14 @@ class ConstantFolder:
         return self._arrays.get(value)
 
     def _evaluate(self, op: Op) -> None:
-        if not isinstance(op.kind, Constant):
+        if isinstance(op.kind, Constant):
+            self._allowed_bytes += 2 * op.result.type.size_bytes
+        else:
             self._bytes += sum(result.type.size_bytes for result in op.results)
-            if self._bytes > MAX_FOLDED_BYTES or _work(op) > MAX_FOLDED_WORK:
+            if self._bytes > self._allowed_bytes or _work(op) > MAX_FOLDED_WORK:
                 raise NodeRefusal(
                     f"computing {op.result.type} at compile time exceeds the limit",
-                    f"at most {MAX_FOLDED_BYTES >> 20} MiB are folded; store it in the model",
+                    "store the content in the model",
                     Code.LIMIT_EXCEEDED,
                 )
         operands = [None if value is None else self._arrays[value] for value in op.operands]

@@ -15,11 +15,14 @@ from lepton_cc.frontend.function_bodies import (
     schema_function,
 )
 from lepton_cc.frontend.limits import (
+    MAX_CONSTANT_BYTES,
     MAX_DIAGNOSTICS,
+    MAX_NAME_CHARS,
     MAX_NESTING,
     MAX_NODES,
     MAX_OPS,
     MAX_RANK,
+    MAX_REASON_CHARS,
     MAX_TENSOR_BYTES,
 )
 from lepton_cc.frontend.node import NodeView
@@ -61,6 +64,9 @@ class GraphImport:
         self._folder = ConstantFolder(builder)
         self._num_nodes = 0
         self._num_ops = 0
+        self._constant_bytes = 0
+        # Initializers of subgraphs by the subgraph's identity: an unrolled body makes them once.
+        self._inlined: dict[int, tuple[onnx.GraphProto, Scope]] = {}
 
     # The session that nodes see.
 
@@ -81,6 +87,10 @@ class GraphImport:
 
     def constant(self, array: Array, origin: str) -> Value:
         """Adds a constant."""
+        self._constant_bytes += array.nbytes
+        if self._constant_bytes > MAX_CONSTANT_BYTES:
+            limit = f"the constants exceed {MAX_CONSTANT_BYTES >> 20} MiB"
+            raise NodeRefusal(limit, code=Code.LIMIT_EXCEEDED)
         return self._builder.constant(array, Location((origin,)))
 
     def content(self, value: Value) -> Array | None:
@@ -108,7 +118,13 @@ class GraphImport:
         )
         for info, value in zip(graph.input, inputs, strict=True):
             scope.bind(info.name, value)
-        self.bind_initializers(graph, scope)
+        stored = self._inlined.get(id(graph))
+        if stored is None:
+            stored = graph, Scope(outer.opsets)
+            self.bind_initializers(graph, stored[1])
+            self._inlined[id(graph)] = stored
+        for name, binding in stored[1].bindings.items():
+            scope.bind(name, binding)
         self.import_nodes(graph.node, scope)
         return tuple(self._defined(scope, info.name) for info in graph.output)
 
@@ -135,7 +151,7 @@ class GraphImport:
                 array = self._external.tensor_array(proto)
             else:
                 array = sparse_tensor_array(proto)
-            value = self._builder.constant(array, Location((name,)))
+            value = self.constant(array, name)
             scope.bind(name, value)
             self.names.setdefault(value, name)
         except NodeRefusal as refusal:
@@ -148,11 +164,11 @@ class GraphImport:
         for node in nodes:
             self._num_nodes += 1
             if self._num_nodes > MAX_NODES:
-                raise Refused(
-                    [Diagnostic(Code.LIMIT_EXCEEDED, f"the model has more than {MAX_NODES} nodes")]
-                )
-            origin = scope.origin or node.name or next(iter(node.output), "")
-            label = f"{node.op_type} {(node.name or next(iter(node.output), ''))!r}"
+                limit = f"the model has more than {MAX_NODES} nodes, expanded ones included"
+                raise Refused([*self.diagnostics, Diagnostic(Code.LIMIT_EXCEEDED, limit)])
+            name = node.name or next(iter(node.output), "")
+            origin = scope.origin or name
+            label = f"{_short(node.op_type)} {_short(name)!r}"
             label = f"{scope.label} > {label}" if scope.label else label
             try:
                 self._bind_outputs(scope, node, self._import_node(node, scope, origin, label))
@@ -164,9 +180,8 @@ class GraphImport:
 
     def refuse(self, refusal: NodeRefusal, label: str) -> None:
         """Notes a diagnostic; too many end the import at once."""
-        self.diagnostics.append(
-            Diagnostic(refusal.code, refusal.reason, node=label, hint=refusal.hint)
-        )
+        reason = _short(refusal.reason, MAX_REASON_CHARS)
+        self.diagnostics.append(Diagnostic(refusal.code, reason, node=label, hint=refusal.hint))
         if len(self.diagnostics) >= MAX_DIAGNOSTICS:
             raise Refused(self.diagnostics)
 
@@ -208,6 +223,8 @@ class GraphImport:
             raise
         except TypeInferenceError as error:
             raise NodeRefusal(str(error), code=Code.TYPE_MISMATCH) from error
+        except UnicodeDecodeError:
+            raise NodeRefusal("a text is not UTF-8", code=Code.MODEL_MALFORMED) from None
         except Exception as error:
             kind = type(error).__name__
             raise InternalError(f"importing {label} failed with {kind}: {error}") from error
@@ -277,6 +294,10 @@ class GraphImport:
         self.import_nodes(function.body.node, scope)
         wanted = zip(function.body.output, outputs, strict=False)
         return [scope.lookup(name) if output else None for name, output in wanted]
+
+
+def _short(text: str, limit: int = MAX_NAME_CHARS) -> str:
+    return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def _unknown_operator(domain: str, op_type: str, opset: int, *, known: bool) -> NodeRefusal:

@@ -51,14 +51,25 @@ def import_model(
     else:
         proto, folder = read_model(Path(model)), Path(model).parent
     try:
-        functions = LocalFunctions(proto.functions)
-        opsets = _checked_opsets(proto)
+        return _imported(proto, ExternalData(folder), dims or {}, constants or {})
     except NodeRefusal as refusal:
         raise refuse(refusal.code, refusal.reason, hint=refusal.hint) from None
+    except UnicodeDecodeError:
+        raise refuse(Code.MODEL_MALFORMED, "a text in the model is not UTF-8") from None
+
+
+def _imported(
+    proto: onnx.ModelProto,
+    external: ExternalData,
+    dims: Mapping[str, int],
+    constants: Mapping[str, Array],
+) -> Graph:
+    functions = LocalFunctions(proto.functions)
+    opsets = _checked_opsets(proto)
     builder = GraphBuilder(proto.graph.name or "main")
-    importing = GraphImport(REGISTRY, builder, functions, ExternalData(folder))
+    importing = GraphImport(REGISTRY, builder, functions, external)
     scope = Scope(opsets)
-    _bind_inputs(importing, builder, scope, proto.graph, dims or {}, constants or {})
+    _bind_inputs(importing, builder, scope, proto.graph, dims, constants)
     importing.import_nodes(proto.graph.node, scope)
     outputs = _outputs(importing, scope, proto.graph)
     if importing.diagnostics:

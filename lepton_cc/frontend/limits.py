@@ -9,7 +9,7 @@ MAX_FILE_BYTES = 256 << 20
 # External data files, all together.
 MAX_EXTERNAL_BYTES = 256 << 20
 # ONNX nodes that are imported, function bodies, taken branches and unrolled loops included.
-MAX_NODES = 100_000
+MAX_NODES = 50_000
 # Ops that the nodes become.
 MAX_OPS = 300_000
 # Subgraphs and function calls within each other.
@@ -18,6 +18,13 @@ MAX_NESTING = 32
 MAX_UNROLLED_ITERATIONS = 1024
 # One value of the graph; nothing is allocated for it while importing.
 MAX_TENSOR_BYTES = 1 << 31
+# All constants of the graph together, folded ones and those of unrolled bodies included.
+MAX_CONSTANT_BYTES = 640 << 20
+# Elements of an operand that holds parameters: a shape, axes, bounds, sizes.
+MAX_PARAMETERS = 1 << 16
+# Characters of a name or a reason in a diagnostic; models may hold names of megabytes.
+MAX_NAME_CHARS = 120
+MAX_REASON_CHARS = 600
 # Content that is made at compile time out of small input (ConstantOfShape, Range, Expand, ...).
 MAX_FOLDED_BYTES = 128 << 20
 # Arithmetic of one folded op: elements read and written, times the window or the inner dimension.

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from lepton_cc.frontend.node import NodeView
 from lepton_cc.frontend.registry import Operator
 from lepton_cc.ir.diagnostics import Code
@@ -178,7 +180,23 @@ def import_gather(node: NodeView) -> Sequence[Value | None]:
         least, most = int(known.min()), int(known.max())
         if least < -size or most >= size:
             node.refuse(f"an index lies outside {x.type}", code=Code.MODEL_MALFORMED)
+    if size == 0 and indices.type.num_elements:
+        node.refuse(f"{x.type} has nothing to gather", code=Code.TYPE_MISMATCH)
     return (node.emit(Gather(axis), x, indices),)
+
+
+def import_compress(node: NodeView) -> Sequence[Value | None]:
+    """Compress with a condition that is known at compile time."""
+    x, condition = node.operand(0), node.constant(1)
+    axis = 0
+    if node.has("axis"):
+        axis = node.axis(node.int("axis"), x.type.rank)
+    else:
+        x = node.reshape(x, (x.type.num_elements,))
+    (taken,) = np.nonzero(condition.reshape(-1))
+    if taken.size and taken[-1] >= x.type.dims[axis]:
+        node.refuse(f"the condition is longer than {x.type}", code=Code.TYPE_MISMATCH)
+    return (node.emit(Gather(axis), x, node.constant_value(taken.astype(np.int64))),)
 
 
 def _blocks(node: NodeView) -> tuple[Value, int, tuple[int, int, int, int]]:
@@ -226,6 +244,7 @@ OPERATORS = (
     Operator("", "Pad", 2, import_pad_attributes),
     Operator("", "Pad", 11, import_pad),
     Operator("", "Gather", 1, import_gather),
+    Operator("", "Compress", 9, import_compress),
     Operator("", "DepthToSpace", 1, import_depth_to_space),
     Operator("", "SpaceToDepth", 1, import_space_to_depth),
 )

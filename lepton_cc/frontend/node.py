@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 
 from lepton_cc.frontend.attributes import Attributes
+from lepton_cc.frontend.limits import MAX_PARAMETERS
 from lepton_cc.frontend.refusal import NodeRefusal
 from lepton_cc.frontend.scope import Scope
 from lepton_cc.ir.diagnostics import Code
@@ -96,6 +97,8 @@ class NodeView:
         array = self.constant(index)
         if not np.issubdtype(array.dtype, np.integer):
             self.refuse(f"input {index} is {array.dtype}, not an integer", code=Code.TYPE_MISMATCH)
+        if array.size > MAX_PARAMETERS:
+            self.refuse(f"input {index} has {array.size} elements", code=Code.LIMIT_EXCEEDED)
         return tuple(builtins.int(element) for element in array.reshape(-1))
 
     def content(self, value: Value) -> Array | None:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Sequence
 
-import ml_dtypes
 import numpy as np
 
 from lepton_cc.frontend.node import NodeView
@@ -21,6 +20,13 @@ from lepton_cc.ir.ops.reduce import (
     Softmax,
 )
 
+# The greatest finite element of the types that ONNX ReduceLogSumExp takes.
+_LARGEST = {
+    DType.F64: float(np.finfo(np.float64).max),
+    DType.F32: float(np.finfo(np.float32).max),
+    DType.BF16: float.fromhex("0x1.FEp127"),
+    DType.F16: 65504.0,
+}
 # A composed reduction: of node, operand, sorted axes, and whether to keep the axes.
 _Composition = Callable[[NodeView, Value, tuple[int, ...], bool], Value]
 
@@ -85,7 +91,7 @@ def _log_sum_exp(node: NodeView, x: Value, axes: tuple[int, ...], keep: bool) ->
     wide = _in_float(node, x)
     if not axes:
         return node.cast(wide, x.type.dtype)
-    bound = float(ml_dtypes.finfo(wide.type.dtype.numpy).max)
+    bound = _LARGEST.get(wide.type.dtype, 448.0)
     peak = node.emit(Reduce(ReduceFunction.MAX, axes, True), wide)
     peak = node.emit(Clamp(-bound, bound), peak)
     exponentials = node.unary(U.EXP, node.binary(B.SUB, wide, peak))

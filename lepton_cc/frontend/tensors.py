@@ -127,7 +127,8 @@ def _unpacked(packed: Array, dtype: DType, count: int) -> Array:
         sign = 1 << (dtype.bits - 1)
         return ((codes.astype(np.int8) ^ sign) - sign).astype(dtype.numpy)
     if dtype.is_float:
-        return codes.view(dtype.numpy)
+        floats: Array = codes.view(dtype.numpy)
+        return floats
     return codes.astype(dtype.numpy)
 
 
@@ -162,16 +163,14 @@ def sparse_tensor_array(proto: onnx.SparseTensorProto) -> Array:
         NodeRefusal: an index lies outside, or the dense tensor would be too big.
     """
     values = tensor_array(proto.values).reshape(-1)
-    indices = tensor_array(proto.indices)
+    stored = tensor_array(proto.indices)
     dims = checked_dims(proto.dims)
     count = math.prod(dims)
     if count * values.dtype.itemsize > MAX_FOLDED_BYTES:
         raise _malformed(f"a sparse tensor has dimensions {list(dims)}", Code.LIMIT_EXCEEDED)
-    if indices.dtype != np.int64 or indices.shape not in (
-        (values.size,),
-        (values.size, len(dims)),
-    ):
+    if stored.dtype != np.int64 or stored.shape not in ((values.size,), (values.size, len(dims))):
         raise _malformed("a sparse tensor's indices do not match its values")
+    indices = stored.astype(np.int64)
     bounds = np.array([count] if indices.ndim == 1 else dims, np.int64)
     if np.any(indices < 0) or np.any(indices >= bounds):
         raise _malformed("a sparse tensor has an index outside its dimensions")
