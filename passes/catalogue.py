@@ -1,5 +1,21 @@
 """All passes that a pipeline may name; a new pass adds one line here."""
 
+from lepton_cc.passes.fuse_activations import FuseActivations
+from lepton_cc.passes.fuse_elementwise import FuseElementwise
+from lepton_cc.passes.fuse_reductions import FuseReductions
+from lepton_cc.passes.propagate_layout import PropagateLayout
+from lepton_cc.passes.recognize_activations import RecognizeActivations
+from lepton_cc.passes.recognize_bias import RecognizeBias
+from lepton_cc.passes.recognize_norms import RecognizeNorms
+from lepton_cc.passes.recognize_softmax import RecognizeSoftmax
 from lepton_cc.passes.registry import PassRegistry
 
 PASSES = PassRegistry()
+PASSES.add(PropagateLayout)
+PASSES.add(RecognizeActivations)
+PASSES.add(RecognizeBias)
+PASSES.add(RecognizeNorms)
+PASSES.add(RecognizeSoftmax)
+PASSES.add(FuseActivations)
+PASSES.add(FuseReductions)
+PASSES.add(FuseElementwise)
