@@ -1,1 +1,1 @@
-"""Target descriptions, one TOML file each, read into dataclasses."""
+"""Targets: one TOML file each; reading them into `ir.target.Target`."""

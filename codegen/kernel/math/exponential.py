@@ -42,7 +42,7 @@ def exp_of_sum(high: Expr, low: Expr) -> Expr:
     lowest, highest = _LIMITS[format_of(high).type]
     clamped = maximum(literal(lowest, high.type), minimum(literal(highest, high.type), high))
     q, k = reduced(clamped)
-    return scale(1.0 + (q + low), k)
+    return scale(1.0 + mul_add(low, q + 1.0, q), k)
 
 
 def exp_minus_1(x: Expr) -> Expr:
@@ -72,5 +72,3 @@ def exp_of_magnitude(x: Expr) -> Expr:
     lowest = _LIMITS[format_of(x).type][0]
     q, k = reduced(maximum(literal(lowest, x.type), -magnitude(x)))
     return scale(q + 1.0, k)
-
-

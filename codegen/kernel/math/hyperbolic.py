@@ -1,9 +1,11 @@
 """Hyperbolic functions and their inverses, from exp - 1 and log of a pair of floats."""
 
-from lepton_cc.codegen.kernel.ir import Expr, literal, minimum, select
-from lepton_cc.codegen.kernel.math.exponential import exp_minus_1, reduced
+from lepton_cc.codegen.kernel.ir import Expr, literal, minimum, mul_add, select
+from lepton_cc.codegen.kernel.math import coefficients
+from lepton_cc.codegen.kernel.math.exponential import exp_minus_1, exp_normal, reduced
 from lepton_cc.codegen.kernel.math.float_format import (
     format_of,
+    horner,
     infinity_like,
     magnitude,
     nan_like,
@@ -23,10 +25,13 @@ _LARGE = {DType.F32: 2.0**14, DType.F64: 2.0**28}  # asinh(x) and acosh(x) are l
 
 
 def tanh(x: Expr) -> Expr:
-    """t / (t + 2) for t = exp(2 |x|) - 1."""
-    size = minimum(literal(_SATURATION[format_of(x).type], x.type), magnitude(x))
-    t = exp_minus_1(size + size)
-    return with_sign(t / (t + 2.0), sign_bits(x))
+    """A polynomial to 0.55, from there 1 - 2 / (exp(2 |x|) + 1)."""
+    fmt, full = format_of(x), magnitude(x)
+    square = x * x
+    near = mul_add(square * x, horner(square, coefficients.TANH[fmt.type]), x)
+    size = minimum(literal(_SATURATION[fmt.type], x.type), full)
+    far = 1.0 - literal(2.0, x.type) / (exp_normal(size + size) + 1.0)
+    return where(full < 0.55, near, with_sign(far, sign_bits(x)))
 
 
 def _half_exp(size: Expr) -> Expr:
@@ -72,7 +77,9 @@ def acosh(x: Expr) -> Expr:
     t = select(large, literal(1.0, x.type), x - 1.0)
     first = two_sum(fmt.const(1.0), t)
     second = two_sum(first.high, square_root(t * t + (t + t)))
-    pair = TwoFloat(where(large, x, second.high), where(large, fmt.const(0.0), second.low + first.low))
+    pair = TwoFloat(
+        where(large, x, second.high), where(large, fmt.const(0.0), second.low + first.low)
+    )
     value = log_of_pair(pair, where(large, fmt.integer(1), fmt.integer(0)))
     return where(x < fmt.const(1.0), nan_like(x), where(x < infinity_like(x), value, x))
 
@@ -88,4 +95,3 @@ def atanh(x: Expr) -> Expr:
     tiny = size < 2.0 ** -(fmt.mantissa_bits // 2 + 3)
     inside = where(size < 1.0, where(tiny, size, value), infinity_like(x))
     return with_sign(where(size <= fmt.const(1.0), inside, nan_like(x)), sign_bits(x))
-

@@ -1,6 +1,6 @@
 """asin, acos and atan."""
 
-from lepton_cc.codegen.kernel.ir import Expr, mul_add
+from lepton_cc.codegen.kernel.ir import Expr, literal, mul_add
 from lepton_cc.codegen.kernel.math import coefficients
 from lepton_cc.codegen.kernel.math.float_format import (
     PI,
@@ -13,6 +13,7 @@ from lepton_cc.codegen.kernel.math.float_format import (
     where,
     with_sign,
 )
+from lepton_cc.codegen.kernel.math.two_float import quick_two_sum
 
 
 def _parts(fmt: FloatFormat, halvings: int) -> tuple[float, ...]:
@@ -53,7 +54,8 @@ def asin(x: Expr) -> Expr:
     fmt, t = format_of(x), magnitude(x)
     high, low = _parts(fmt, 1)
     s, tail = _half_angle(t)
-    far = (high - (s + s)) - ((tail + tail) - low)
+    rest = quick_two_sum(literal(high, x.type), -(s + s))
+    far = rest.high - ((tail + tail) - (rest.low + low))
     near = mul_add(t, _arcsine_tail(t * t), t)
     return with_sign(where(t > fmt.const(0.5), far, near), sign_bits(x))
 

@@ -18,11 +18,11 @@ from lepton_cc.codegen.kernel.math.float_format import (
     where,
     with_sign,
 )
-from lepton_cc.codegen.kernel.math.two_float import TwoFloat, quick_two_sum
+from lepton_cc.codegen.kernel.math.two_float import TwoFloat, quick_two_sum, quotient
 from lepton_cc.ir.dtype import DType
 
 _CHUNKS = {DType.F32: (8, 8, 8, 8, 8, 8), DType.F64: (33, 33, 33)}
-_EXACT_CHUNKS = {DType.F32: 3, DType.F64: 1}
+_EXACT_CHUNKS = {DType.F32: 2, DType.F64: 1}
 _LIMIT = {DType.F32: 2.0**21, DType.F64: 2.0**50}
 
 
@@ -42,16 +42,16 @@ def _reduced(x: Expr) -> tuple[TwoFloat, Expr]:
     return quick_two_sum(r, low), k
 
 
-def _sine(r: TwoFloat, z: Expr) -> Expr:
+def _sine(r: TwoFloat, z: Expr) -> TwoFloat:
     cubic = z * r.high * horner(z, coefficients.SIN[format_of(z).type])
-    return r.high + (cubic + r.low)
+    return quick_two_sum(r.high, cubic + r.low)
 
 
-def _cosine(r: TwoFloat, z: Expr) -> Expr:
+def _cosine(r: TwoFloat, z: Expr) -> TwoFloat:
     half = z * 0.5
     first = 1.0 - half
     rest = z * z * horner(z, coefficients.COS[format_of(z).type]) - r.high * r.low
-    return first + (((1.0 - first) - half) + rest)
+    return quick_two_sum(first, ((1.0 - first) - half) + rest)
 
 
 def _finite(x: Expr, value: Expr) -> Expr:
@@ -63,7 +63,7 @@ def _quadrant(x: Expr, quarter_turns: int) -> Expr:
     r, k = _reduced(x)
     z = r.high * r.high
     quadrant = k + quarter_turns
-    value = select((quadrant & 1).equals(0), _sine(r, z), _cosine(r, z))
+    value = select((quadrant & 1).equals(0), _sine(r, z).high, _cosine(r, z).high)
     return _finite(x, with_sign(value, (quadrant & 2) << (format_of(x).width - 2)))
 
 
@@ -83,5 +83,6 @@ def tan(x: Expr) -> Expr:
     z = r.high * r.high
     sine, cosine = _sine(r, z), _cosine(r, z)
     even = (k & 1).equals(0)
-    ratio = select(even, sine, -cosine) / select(even, cosine, sine)
-    return where(x.equals(0.0), x, _finite(x, ratio))
+    above = TwoFloat(where(even, sine.high, -cosine.high), where(even, sine.low, -cosine.low))
+    below = TwoFloat(where(even, cosine.high, sine.high), where(even, cosine.low, sine.low))
+    return where(x.equals(0.0), x, _finite(x, quotient(above, below).high))

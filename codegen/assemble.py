@@ -1,0 +1,282 @@
+"""From a graph to a program: storage, kernels, order, memory plan."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from lepton_cc.codegen.costs import num_macs
+from lepton_cc.codegen.in_place import overwritable_operands
+from lepton_cc.codegen.kernel.legalize import legalize
+from lepton_cc.codegen.kernel.printer import print_kernel
+from lepton_cc.codegen.lower.context import LoweredKernel, Scratch, ScheduleOptions
+from lepton_cc.codegen.lower.dispatch import lower_op
+from lepton_cc.codegen.program import (
+    CONSTANT_ALIGNMENT,
+    Call,
+    KernelFunction,
+    Place,
+    Port,
+    Program,
+    Role,
+)
+from lepton_cc.codegen.storage import StorageMap, assign_storage
+from lepton_cc.ir.graph import Graph, Op, Value
+from lepton_cc.ir.ops.constant import Constant
+from lepton_cc.ir.ops.fused import Fused
+from lepton_cc.ir.target import Target
+from lepton_cc.ir.tensor import Array, Tensor
+from lepton_cc.passes.memory import (
+    InPlace,
+    MemoryPlan,
+    Step,
+    StepGraph,
+    Storage,
+    memory_problem,
+    order_for_lowest_peak,
+    plan_memory,
+)
+
+# Arena buffers start at cache lines where the target has wide vectors, else as the API promises.
+_VECTOR_ALIGNMENT = 64
+_PLAIN_ALIGNMENT = 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One kernel call before memory has places: the op, its kernel, the scratch that it needs."""
+
+    op: Op
+    lowered: LoweredKernel
+    scratch: tuple[str, ...]
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+
+
+def assemble(
+    graph: Graph, name: str, target: Target, options: ScheduleOptions, *, reorder: bool = True
+) -> Program:
+    """Lowers every op, orders the calls for the lowest peak, plans the arena, dedupes kernels.
+
+    `graph` is static and fused; `name` prefixes every symbol.
+    """
+    storage = assign_storage(graph)
+    constants = {
+        op.result: op.kind.value.array for op in storage.graph.ops if isinstance(op.kind, Constant)
+    }
+    steps = [
+        _lowered_step(number, op, target, options, constants, storage)
+        for number, op in enumerate(storage.computing_ops)
+    ]
+    plan, order = _plan(steps, storage, target, reorder=reorder)
+    return _program(name, target, storage, [steps[i] for i in order], plan, constants)
+
+
+def _lowered_step(
+    number: int,
+    op: Op,
+    target: Target,
+    options: ScheduleOptions,
+    constants: Mapping[Value, Array],
+    storage: StorageMap,
+) -> _Step:
+    lowered = lower_op(op, f"k{number}", target, options, constants)
+    lowered = LoweredKernel(legalize(lowered.kernel, target), lowered.bindings)
+    scratch: list[str] = []
+    reads: list[str] = []
+    names: list[str] = []
+    for binding in lowered.bindings:
+        if isinstance(binding, Scratch):
+            names.append(f"scratch.{number}.{len(scratch)}")
+            scratch.append(names[-1])
+        elif isinstance(binding, Tensor) or binding in constants:
+            names.append("")
+        else:
+            names.append(storage.storage[binding])
+    writes = [storage.storage[result] for result in op.results]
+    reads = [name for name in names if name and name not in scratch and name not in writes]
+    return _Step(op, lowered, tuple(scratch), tuple(dict.fromkeys(reads)), tuple(writes))
+
+
+def _plan(
+    steps: Sequence[_Step], storage: StorageMap, target: Target, *, reorder: bool
+) -> tuple[MemoryPlan, tuple[int, ...]]:
+    """The order of the steps and the places of arena buffers and scratch.
+
+    Inputs and outputs take part in the order, as zero bytes: they are the caller's.
+    """
+    alignment = _VECTOR_ALIGNMENT if target.vector_bytes > _PLAIN_ALIGNMENT else _PLAIN_ALIGNMENT
+    used = {name for step in steps for name in (*step.reads, *step.writes)}
+    storages = [
+        Storage(
+            name,
+            storage.sizes.get(name, 0),
+            alignment,
+            is_input=storage.roles[name][0] is Role.INPUT,
+            is_output=storage.roles[name][0] is Role.OUTPUT,
+        )
+        for name in sorted(used)
+    ]
+    for step in steps:
+        sizes = [b for b in step.lowered.bindings if isinstance(b, Scratch)]
+        for name, scratch in zip(step.scratch, sizes, strict=True):
+            storages.append(Storage(name, scratch.size * scratch.dtype.size_bytes, alignment))
+    graph = StepGraph(
+        tuple(Step(step.reads, (*step.writes, *step.scratch)) for step in steps),
+        tuple(storages),
+        in_place=tuple(_in_place(steps, storage)),
+    )
+    order = order_for_lowest_peak(graph) if reorder else tuple(range(len(steps)))
+    return plan_memory(memory_problem(graph, order)), order
+
+
+def _in_place(steps: Sequence[_Step], storage: StorageMap) -> Iterator[InPlace]:
+    for number, step in enumerate(steps):
+        if len(step.op.results) != 1:
+            continue
+        output = step.writes[0]
+        for value in overwritable_operands(step.op):
+            given = storage.storage[value]
+            if given in storage.sizes and output in storage.sizes:
+                yield InPlace(number, output, given)
+
+
+def _program(
+    name: str,
+    target: Target,
+    storage: StorageMap,
+    steps: Sequence[_Step],
+    plan: MemoryPlan,
+    constants: Mapping[Value, Array],
+) -> Program:
+    blob = _Blob()
+    functions: dict[str, KernelFunction] = {}
+    calls: list[Call] = []
+    for step in steps:
+        function = _shared_function(functions, step)
+        calls.append(
+            Call(
+                function.kernel.name,
+                _places(step, storage, plan, constants, blob),
+                _operation(step.op),
+                step.op.results[0].name,
+                step.op.results[0].type,
+                step.op.location,
+                num_macs(step.op),
+            )
+        )
+    return Program(
+        name,
+        target,
+        _ports([value.name for value in storage.graph.inputs], storage.graph.inputs),
+        _ports(storage.graph.output_names, storage.graph.outputs),
+        tuple(functions.values()),
+        tuple(calls),
+        tuple(blob.tensors()),
+        blob.size_bytes,
+        plan,
+    )
+
+
+def _shared_function(functions: dict[str, KernelFunction], step: _Step) -> KernelFunction:
+    """The kernel of a step; a kernel that is there already under another name is used again."""
+    kernel = step.lowered.kernel
+    aliased = _aliased_parameters(step)
+    text = print_kernel(replace(kernel, name="k"))
+    key = f"{text}{sorted(aliased)}"
+    if key not in functions:
+        functions[key] = KernelFunction(replace(kernel, name=f"k{len(functions)}"), aliased)
+    return functions[key]
+
+
+def _aliased_parameters(step: _Step) -> frozenset[str]:
+    """Parameters that an in-place plan may give one storage: the result and what it overwrites."""
+    overwritable = set(overwritable_operands(step.op)) if len(step.op.results) == 1 else set()
+    if not overwritable:
+        return frozenset()
+    shared = {*overwritable, *step.op.results}
+    return frozenset(
+        buffer.name
+        for buffer, binding in zip(
+            step.lowered.kernel.parameters, step.lowered.bindings, strict=True
+        )
+        if isinstance(binding, Value) and binding in shared
+    )
+
+
+def _places(
+    step: _Step,
+    storage: StorageMap,
+    plan: MemoryPlan,
+    constants: Mapping[Value, Array],
+    blob: "_Blob",
+) -> tuple[Place, ...]:
+    places: list[Place] = []
+    scratch = iter(step.scratch)
+    for binding in step.lowered.bindings:
+        if isinstance(binding, Scratch):
+            places.append(Place(Role.ARENA, plan.offsets[next(scratch)]))
+        elif isinstance(binding, Tensor):
+            places.append(Place(Role.CONSTANT, blob.offset(binding)))
+        elif binding in constants:
+            places.append(Place(Role.CONSTANT, blob.offset(Tensor(constants[binding]))))
+        else:
+            role, number = storage.roles[storage.storage[binding]]
+            arena = role is Role.ARENA
+            places.append(Place(role, plan.offsets[storage.storage[binding]] if arena else number))
+    return tuple(places)
+
+
+class _Blob:
+    """Constants in one blob, equal ones once, each at a cache line."""
+
+    def __init__(self) -> None:
+        self._offsets: dict[Tensor, int] = {}
+        self.size_bytes = 0
+
+    def offset(self, tensor: Tensor) -> int:
+        """The tensor's place; the first call gives it one."""
+        if tensor not in self._offsets:
+            self._offsets[tensor] = self.size_bytes
+            lines = -(-tensor.array.nbytes // CONSTANT_ALIGNMENT)
+            self.size_bytes += lines * CONSTANT_ALIGNMENT
+        return self._offsets[tensor]
+
+    def tensors(self) -> tuple[tuple[Tensor, int], ...]:
+        """All tensors with their offsets."""
+        return tuple(self._offsets.items())
+
+
+def _operation(op: Op) -> str:
+    if isinstance(op.kind, Fused):
+        inner = [o for o in op.kind.body.ops if not isinstance(o.kind, Constant)]
+        return "+".join(o.kind.mnemonic for o in inner)
+    return op.kind.mnemonic
+
+
+def _ports(names: Sequence[str], values: Sequence[Value]) -> tuple[Port, ...]:
+    taken: set[str] = set()
+    ports: list[Port] = []
+    for name, value in zip(names, values, strict=True):
+        identifier = c_identifier(name)
+        while identifier in taken:
+            identifier += "_"
+        taken.add(identifier)
+        ports.append(Port(name, identifier, value.type))
+    return tuple(ports)
+
+
+def c_identifier(name: str) -> str:
+    """`name` as a C and C++ identifier: other characters become underscores."""
+    identifier = re.sub(r"[^A-Za-z0-9_]", "_", name) or "_"
+    reserved = identifier in _RESERVED or identifier[0].isdigit() or identifier[0] == "_"
+    return f"x{identifier}" if reserved else identifier
+
+
+_RESERVED = frozenset(
+    "alignas alignof and asm auto bool break case catch char class const constexpr continue "
+    "decltype default delete do double else enum explicit export extern false float for friend "
+    "goto if inline int long mutable namespace new noexcept not nullptr operator or private "
+    "protected public register restrict return short signed sizeof static struct switch template "
+    "this throw true try typedef typeid typename union unsigned using virtual void volatile while "
+    "xor".split()
+)

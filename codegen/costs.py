@@ -1,0 +1,24 @@
+"""Multiply-adds of graph ops: what reports and schedules count."""
+
+import math
+
+from lepton_cc.ir.graph import Op
+from lepton_cc.ir.ops.conv import Conv, ConvTranspose
+from lepton_cc.ir.ops.fused import Fused
+from lepton_cc.ir.ops.matmul import MatMul
+
+
+def num_macs(op: Op) -> int:
+    """Multiply-adds of an op, padded taps included; 0 for what does not multiply and accumulate."""
+    kind = op.kind
+    if isinstance(kind, Fused):
+        return sum(num_macs(inner) for inner in kind.body.ops)
+    if isinstance(kind, Conv):
+        weights = op.inputs[1].type.dims
+        return op.result.type.num_elements * math.prod(weights[:-1])
+    if isinstance(kind, ConvTranspose):
+        weights = op.inputs[1].type.dims
+        return op.inputs[0].type.num_elements * math.prod(weights[:-2]) * weights[-1]
+    if isinstance(kind, MatMul):
+        return op.result.type.num_elements * op.inputs[0].type.dims[-1]
+    return 0

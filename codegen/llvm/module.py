@@ -1,0 +1,272 @@
+"""A program as one LLVM module: kernels, the function that calls them, the public entry points.
+
+    NAME_run(in, out, arena)                      status; serial
+    NAME_run_parallel(in, out, arena, parallel)   the same on the caller's threads
+    NAME_weights                                  all constants, one aligned section
+
+In process there are no entry points: the caller calls `NAME_execute` and gives the constants.
+"""
+
+from lepton_cc.codegen.kernel.ir import INDEX, Buffer, For, LoopKind, Space, Var
+from lepton_cc.codegen.llvm.emit import FunctionEmitter
+from lepton_cc.codegen.program import (
+    CONSTANT_ALIGNMENT,
+    Call,
+    KernelFunction,
+    Place,
+    Program,
+    Role,
+)
+from lepton_cc.ir.target import Target
+
+# The status codes of lepton.h that entry points return.
+_OK, _NULL_ARGUMENT, _MISALIGNED_ARENA = 0, -1, -2
+_ARENA_ALIGNMENT = 16
+
+
+def emit_module(program: Program, *, in_process: bool = False) -> str:
+    """The module as LLVM IR text."""
+    return _ModuleEmitter(program, in_process=in_process).text()
+
+
+class _ModuleEmitter:
+    """Collects the parts of one module."""
+
+    def __init__(self, program: Program, *, in_process: bool) -> None:
+        self._program = program
+        self._target: Target = program.target
+        self._in_process = in_process
+        self._index = f"i{program.target.pointer_bits}"
+        self._intrinsics: set[str] = set()
+
+    def text(self) -> str:
+        """The whole module."""
+        program = self._program
+        kernels = [self._kernel(function) for function in program.kernels]
+        tasks = [
+            self._task(function)
+            for function in program.kernels
+            if function.kernel.parallel_loop is not None
+        ]
+        parts = [f'target triple = "{self._target.triple}"', ""]
+        parts += [*kernels, *tasks, self._execute()]
+        if not self._in_process:
+            parts += [self._weights(), *self._entry_points()]
+        return "\n".join([*parts, *sorted(self._intrinsics), self._attributes()]) + "\n"
+
+    def _attributes(self) -> str:
+        wide = self._target.vector_bytes * 8
+        width = f' "prefer-vector-width"="{wide}" "min-legal-vector-width"="{wide}"' if wide else ""
+        # Kernels copy and clear with loops of their own: no library function is to be called.
+        return f'attributes #0 = {{ nounwind "no-builtins"{width} }}'
+
+    # Kernels
+
+    def _kernel(self, function: KernelFunction) -> str:
+        kernel = function.kernel
+        pointers = {buffer: f"%{buffer.name}" for buffer in kernel.parameters}
+        emitter = FunctionEmitter(self._target, pointers)
+        for local in kernel.locals:
+            assert local.space is Space.REGISTERS
+            emitter.declare_local(local)
+        loop = kernel.parallel_loop
+        parameters = [self._parameter(buffer, function) for buffer in kernel.parameters]
+        body = kernel.body
+        if loop is not None:
+            parameters += [f"{self._index} %begin", f"{self._index} %end"]
+            body = (_ranged(loop, emitter),)
+        emitter.emit_block(body)
+        self._intrinsics |= emitter.intrinsics
+        head = f"define internal void @{self._symbol(kernel.name)}({', '.join(parameters)}) #0 {{"
+        return "\n".join([head, "entry:", emitter.text(), "  ret void", "}", ""])
+
+    def _parameter(self, buffer: Buffer, function: KernelFunction) -> str:
+        words = ["ptr"]
+        if buffer.name not in function.aliased:
+            words.append("noalias")
+        if not buffer.written:
+            words.append("readonly")
+        return " ".join([*words, f"%{buffer.name}"])
+
+    def _symbol(self, kernel: str) -> str:
+        return f"{self._program.name}_{kernel}"
+
+    def _task(self, function: KernelFunction) -> str:
+        """The function that the caller's threads run: kernel arguments from an array of pointers."""
+        kernel = function.kernel
+        lines = [
+            f"define internal void @{self._symbol(kernel.name)}_task"
+            "(ptr %context, i32 %begin32, i32 %end32) #0 {",
+            f"  %begin = sext i32 %begin32 to {self._index}",
+            f"  %end = sext i32 %end32 to {self._index}",
+        ]
+        if self._index == "i32":
+            lines[1:] = ["  %begin = add i32 %begin32, 0", "  %end = add i32 %end32, 0"]
+        arguments = []
+        for number in range(len(kernel.parameters)):
+            lines += [
+                f"  %s{number} = getelementptr ptr, ptr %context, i32 {number}",
+                f"  %a{number} = load ptr, ptr %s{number}",
+            ]
+            arguments.append(f"ptr %a{number}")
+        arguments += [f"{self._index} %begin", f"{self._index} %end"]
+        lines.append(f"  call void @{self._symbol(kernel.name)}({', '.join(arguments)})")
+        return "\n".join([*lines, "  ret void", "}", ""])
+
+    # Calls
+
+    def _execute(self) -> str:
+        linkage = "" if self._in_process else "internal "
+        lines = [
+            f"define {linkage}void @{self._program.name}_execute"
+            "(ptr %in, ptr %out, ptr %arena, ptr %weights, ptr %parallel) #0 {",
+            "entry:",
+        ]
+        for role, base, ports in (
+            (Role.INPUT, "%in", self._program.inputs),
+            (Role.OUTPUT, "%out", self._program.outputs),
+        ):
+            for number in range(len(ports)):
+                slot = f"%{role.value}.slot{number}"
+                lines += [
+                    f"  {slot} = getelementptr ptr, ptr {base}, i32 {number}",
+                    f"  %{role.value}{number} = load ptr, ptr {slot}",
+                ]
+        if self._has_parallel():
+            lines += self._parallel_prologue()
+        functions = self._program.kernels_by_name()
+        for number, call in enumerate(self._program.calls):
+            lines += self._call(number, call, functions[call.kernel])
+        return "\n".join([*lines, "  ret void", "}", ""])
+
+    def _has_parallel(self) -> bool:
+        return any(f.kernel.parallel_loop is not None for f in self._program.kernels)
+
+    def _parallel_prologue(self) -> list[str]:
+        most = max(len(function.kernel.parameters) for function in self._program.kernels)
+        return [
+            f"  %arguments = alloca [{most} x ptr]",
+            "  %serial = icmp eq ptr %parallel, null",
+            "  br i1 %serial, label %start, label %threads",
+            "threads:",
+            "  %run.loaded = load ptr, ptr %parallel",
+            "  %self.slot = getelementptr ptr, ptr %parallel, i32 1",
+            "  %self.loaded = load ptr, ptr %self.slot",
+            "  br label %start",
+            "start:",
+            "  %run = phi ptr [ null, %entry ], [ %run.loaded, %threads ]",
+            "  %self = phi ptr [ null, %entry ], [ %self.loaded, %threads ]",
+        ]
+
+    def _pointer(self, tag: str, place: Place) -> tuple[str, list[str]]:
+        if place.role in (Role.INPUT, Role.OUTPUT):
+            return f"%{place.role.value}{place.position}", []
+        base = "%weights" if place.role is Role.CONSTANT else "%arena"
+        if place.position == 0:
+            return base, []
+        line = f"  %{tag} = getelementptr i8, ptr {base}, {self._index} {place.position}"
+        return f"%{tag}", [line]
+
+    def _call(self, number: int, call: Call, function: KernelFunction) -> list[str]:
+        lines: list[str] = []
+        pointers: list[str] = []
+        for position, place in enumerate(call.arguments):
+            pointer, code = self._pointer(f"c{number}.{position}", place)
+            lines += code
+            pointers.append(pointer)
+        symbol = f"@{self._symbol(call.kernel)}"
+        arguments = [f"ptr {pointer}" for pointer in pointers]
+        loop = function.kernel.parallel_loop
+        if loop is None:
+            return [*lines, f"  call void {symbol}({', '.join(arguments)})"]
+        extent = loop.constant_extent
+        bounds = [f"{self._index} 0", f"{self._index} {extent}"]
+        lines.append(f"  br i1 %serial, label %c{number}.serial, label %c{number}.parallel")
+        lines += [
+            f"c{number}.serial:",
+            f"  call void {symbol}({', '.join([*arguments, *bounds])})",
+            f"  br label %c{number}.end",
+            f"c{number}.parallel:",
+        ]
+        for position, pointer in enumerate(pointers):
+            slot = f"%c{number}.slot{position}"
+            lines += [
+                f"  {slot} = getelementptr ptr, ptr %arguments, i32 {position}",
+                f"  store ptr {pointer}, ptr {slot}",
+            ]
+        lines += [
+            f"  call void %run(ptr %self, i32 {extent}, ptr {symbol}_task, ptr %arguments)",
+            f"  br label %c{number}.end",
+            f"c{number}.end:",
+        ]
+        return lines
+
+    # Entry points
+
+    def _weights(self) -> str:
+        blob = self._program.constants_blob() or bytes(CONSTANT_ALIGNMENT)
+        escaped = "".join(_ESCAPES[byte] for byte in blob)
+        name = self._program.name
+        return (
+            f"@{name}_weights = internal constant [{len(blob)} x i8] "
+            f'c"{escaped}", section "{self._section()}", align {CONSTANT_ALIGNMENT}\n'
+        )
+
+    def _section(self) -> str:
+        return f".rodata.{self._program.name}_weights"
+
+    def _entry_points(self) -> list[str]:
+        name = self._program.name
+        checks = [
+            "entry:",
+            "  %in.null = icmp eq ptr %in, null",
+            "  %out.null = icmp eq ptr %out, null",
+            "  %arena.null = icmp eq ptr %arena, null",
+            "  %io.null = or i1 %in.null, %out.null",
+            "  %null = or i1 %io.null, %arena.null",
+            "  br i1 %null, label %bad.null, label %aligned",
+            "bad.null:",
+            f"  ret i32 {_NULL_ARGUMENT}",
+            "aligned:",
+            f"  %address = ptrtoint ptr %arena to {self._index}",
+            f"  %low = and {self._index} %address, {_ARENA_ALIGNMENT - 1}",
+            f"  %misaligned = icmp ne {self._index} %low, 0",
+            "  br i1 %misaligned, label %bad.arena, label %good",
+            "bad.arena:",
+            f"  ret i32 {_MISALIGNED_ARENA}",
+            "good:",
+        ]
+        points = []
+        for suffix, extra, parallel in (
+            ("", "", "null"),
+            ("_parallel", ", ptr %parallel", "%parallel"),
+        ):
+            points.append(
+                "\n".join(
+                    [
+                        f"define i32 @{name}_run{suffix}(ptr %in, ptr %out, ptr %arena{extra}) #0 {{",
+                        *checks,
+                        f"  call void @{name}_execute"
+                        f"(ptr %in, ptr %out, ptr %arena, ptr @{name}_weights, ptr {parallel})",
+                        f"  ret i32 {_OK}",
+                        "}",
+                        "",
+                    ]
+                )
+            )
+        return points
+
+
+_ESCAPES = tuple(
+    chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\' else f"\\{byte:02X}"
+    for byte in range(256)
+)
+
+
+def _ranged(loop: For, emitter: FunctionEmitter) -> For:
+    """The parallel loop over the range that the function is given."""
+    begin, end = Var(INDEX, "begin"), Var(INDEX, "end")
+    emitter.bind(begin, "%begin")
+    emitter.bind(end, "%end")
+    return For(loop.var, begin, end, loop.body, LoopKind.SERIAL)
+

@@ -1,0 +1,92 @@
+"""Reading targets: the built-in TOML files by name, or a file of the user's."""
+
+import functools
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from pathlib import Path
+
+from lepton_cc.codegen.llvm.compile import host_features
+from lepton_cc.ir.diagnostics import Code, refuse
+from lepton_cc.ir.target import Execution, MemoryRegion, Target
+
+_FOLDER = Path(__file__).parent
+HOST = "host"
+# The best x86-64 level comes first: `host` is the first whose features the machine has.
+_HOST_LEVELS: tuple[tuple[str, frozenset[str]], ...] = (
+    ("x86-64-v4", frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"})),
+    ("x86-64-v3", frozenset({"avx2", "fma", "bmi2", "f16c"})),
+    ("x86-64", frozenset()),
+)
+
+
+def target_names() -> tuple[str, ...]:
+    """Names of the built-in targets, and `host`."""
+    return (HOST, *sorted(path.stem for path in _FOLDER.glob("*.toml")))
+
+
+def load_target(name: str) -> Target:
+    """A built-in target by name, `host` (the best x86-64 level of this machine), or a TOML file.
+
+    Raises:
+        Refused: there is no such target, or the file does not describe one.
+    """
+    if name == HOST:
+        features = host_features()
+        name = next(level for level, needed in _HOST_LEVELS if needed <= features)
+    if name.endswith(".toml"):
+        return _read(Path(name))
+    path = _FOLDER / f"{name}.toml"
+    if path.parent != _FOLDER or not path.is_file():
+        known = ", ".join(target_names())
+        raise refuse(
+            Code.TARGET_UNSUPPORTED,
+            f"there is no target {name!r}",
+            hint=f"choose one of {known}, or give a .toml file",
+        )
+    return _read(path)
+
+
+@functools.cache
+def runs_on_this_machine(target: Target) -> bool:
+    """True if native code for the target runs in this process."""
+    needed = dict(_HOST_LEVELS).get(target.cpu, frozenset())
+    return target.execution is Execution.NATIVE and needed <= host_features()
+
+
+def _read(path: Path) -> Target:
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise refuse(Code.TARGET_UNSUPPORTED, f"cannot read target {path}: {error}") from error
+    return _target(path.stem, table, path)
+
+
+def _target(name: str, table: Mapping[str, object], path: Path) -> Target:
+    values = dict(table)
+    values["name"] = name
+    values.setdefault("abi", "")
+    known = {field.name for field in fields(Target)}
+    required = {field.name for field in fields(Target) if field.default is MISSING}
+    unknown, missing = sorted(set(values) - known), sorted(required - set(values))
+    if unknown or missing:
+        parts = [f"unknown keys {unknown}"] if unknown else []
+        parts += [f"missing keys {missing}"] if missing else []
+        raise refuse(Code.TARGET_UNSUPPORTED, f"target {path}: {'; '.join(parts)}")
+    regions = values.get("regions", {})
+    try:
+        values["execution"] = Execution(values["execution"])
+        if not isinstance(regions, dict):
+            raise ValueError("regions is not a table")
+        values["regions"] = tuple(MemoryRegion(key, int(size)) for key, size in regions.items())
+        values["notes"] = tuple(map(str, _list(values.get("notes", []))))
+        values["aliases"] = tuple(map(str, _list(values.get("aliases", []))))
+        return Target(**values)  # type: ignore[arg-type]  # keys were checked; values come next
+    except (TypeError, ValueError) as error:
+        raise refuse(Code.TARGET_UNSUPPORTED, f"target {path}: {error}") from error
+
+
+def _list(value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise ValueError("expected a list")
+    return value
