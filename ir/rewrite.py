@@ -73,6 +73,18 @@ def rule(law: str, *kinds: type[OpKind]) -> Callable[[RuleFunction], Rule]:
     return lambda function: Rule(law, function, kinds)
 
 
+def kind_of(op: Op, kind: type[Kind]) -> Kind:
+    """The kind of an op that the rule's own declaration says is of this class."""
+    if not isinstance(op.kind, kind):
+        raise InternalError(f"a rule for {kind.__name__} was given {op.kind.mnemonic}")
+    return op.kind
+
+
+def same_type(op: Op, value: Value | None) -> Replacement:
+    """`value` in the place of the op's result if it has its type, quantization included."""
+    return (value,) if value is not None and value.type == op.result.type else None
+
+
 class Rewriter:
     """What rules may ask about the graph and do to it: one sweep's state."""
 

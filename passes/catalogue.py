@@ -1,5 +1,9 @@
 """All passes that a pipeline may name; a new pass adds one line here."""
 
+from lepton_cc.passes.canonicalize import Canonicalize
+from lepton_cc.passes.eliminate_common_subexpressions import EliminateCommonSubexpressions
+from lepton_cc.passes.eliminate_dead_code import EliminateDeadCode
+from lepton_cc.passes.fold_constants import FoldConstants
 from lepton_cc.passes.fuse_activations import FuseActivations
 from lepton_cc.passes.fuse_elementwise import FuseElementwise
 from lepton_cc.passes.fuse_reductions import FuseReductions
@@ -11,6 +15,10 @@ from lepton_cc.passes.recognize_softmax import RecognizeSoftmax
 from lepton_cc.passes.registry import PassRegistry
 
 PASSES = PassRegistry()
+PASSES.add(FoldConstants)
+PASSES.add(Canonicalize)
+PASSES.add(EliminateCommonSubexpressions)
+PASSES.add(EliminateDeadCode)
 PASSES.add(PropagateLayout)
 PASSES.add(RecognizeActivations)
 PASSES.add(RecognizeBias)

@@ -15,31 +15,22 @@ from lepton_cc.ir.builder import GraphBuilder
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.graph import Graph, Location, Value
 from lepton_cc.ir.op_kind import OpKind
-from lepton_cc.ir.ops import (
-    ArgReduce,
-    AveragePool,
-    Binary,
+from lepton_cc.ir.ops.conv import Conv, ConvTranspose
+from lepton_cc.ir.ops.elementwise import Binary, Cast, Clamp, Select, Unary
+from lepton_cc.ir.ops.matmul import MatMul
+from lepton_cc.ir.ops.movement import (
     Broadcast,
-    Cast,
-    Clamp,
     Concat,
-    Conv,
-    ConvTranspose,
     Gather,
-    MatMul,
-    MaxPool,
     Pad,
-    Reduce,
+    PadMode,
     Reshape,
-    Select,
     Slice,
-    Softmax,
     Transpose,
-    Unary,
 )
-from lepton_cc.ir.ops.movement import PadMode
 from lepton_cc.ir.ops.pointwise_functions import BinaryFunction, UnaryFunction, accepts
-from lepton_cc.ir.ops.reduce import ArgFunction, ReduceFunction
+from lepton_cc.ir.ops.pool import AveragePool, MaxPool
+from lepton_cc.ir.ops.reduce import ArgFunction, ArgReduce, Reduce, ReduceFunction, Softmax
 from lepton_cc.ir.ops.window import Window
 from lepton_cc.ir.tensor import Array
 from lepton_cc.ir.types import TensorType

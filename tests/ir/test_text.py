@@ -14,9 +14,12 @@ from lepton_cc.ir.diagnostics import Code, Refused
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.graph import Graph, Location
 from lepton_cc.ir.lir_file import read_lir, write_lir
-from lepton_cc.ir.ops import Clamp, Conv, Fused, MaxPool, Pad, Reshape
 from lepton_cc.ir.ops.constant import Constant
-from lepton_cc.ir.ops.movement import PadMode
+from lepton_cc.ir.ops.conv import Conv
+from lepton_cc.ir.ops.elementwise import Clamp
+from lepton_cc.ir.ops.fused import Fused
+from lepton_cc.ir.ops.movement import Pad, PadMode, Reshape
+from lepton_cc.ir.ops.pool import MaxPool
 from lepton_cc.ir.ops.window import Window
 from lepton_cc.ir.parser import parse_graph
 from lepton_cc.ir.printer import print_graph, printed

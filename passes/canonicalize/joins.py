@@ -1,0 +1,102 @@
+"""Laws of concat and pad, which make tensors larger."""
+
+from lepton_cc.ir.graph import Op, Value
+from lepton_cc.ir.ops.conv import Conv
+from lepton_cc.ir.ops.movement import Concat, Pad, PadMode
+from lepton_cc.ir.ops.window import Window
+from lepton_cc.ir.rewrite import Replacement, Rewriter, Rule, kind_of, rule, same_type
+
+
+@rule("concat(x) = x", Concat)
+def concat_of_one(op: Op, rewriter: Rewriter) -> Replacement:
+    return same_type(op, op.inputs[0]) if len(op.inputs) == 1 else None
+
+
+@rule("concat(x, empty, y) = concat(x, y)", Concat)
+def concat_of_empty(op: Op, rewriter: Rewriter) -> Replacement:
+    axis = kind_of(op, Concat).axis
+    parts = [part for part in op.inputs if part.type.dims[axis]]
+    if not parts or len(parts) == len(op.inputs):
+        return None
+    return same_type(op, rewriter.emit(op.kind, *parts))
+
+
+@rule("concat(concat(x, y), z) = concat(x, y, z)", Concat)
+def merge_concats(op: Op, rewriter: Rewriter) -> Replacement:
+    """Only of inner concats that nobody else reads: the others are there anyway."""
+    kind = kind_of(op, Concat)
+    parts: list[Value] = []
+    for part in op.inputs:
+        producer = rewriter.producer(part)
+        if producer is not None and producer.kind == kind and rewriter.has_single_use(part):
+            rewriter.match(part, Concat)
+            parts += producer.inputs
+        else:
+            parts.append(part)
+    if len(parts) == len(op.inputs):
+        return None
+    return same_type(op, rewriter.emit(kind, *parts))
+
+
+@rule("pad(x, nothing) = x", Pad)
+def pad_by_nothing(op: Op, rewriter: Rewriter) -> Replacement:
+    return same_type(op, op.inputs[0])
+
+
+@rule("pad(pad(x, a), b) = pad(x, a + b) where both fill with the same", Pad)
+def merge_pads(op: Op, rewriter: Rewriter) -> Replacement:
+    outer = kind_of(op, Pad)
+    found = rewriter.match(op.inputs[0], Pad)
+    if found is None:
+        return None
+    inner, producer = found
+    if not (outer.mode is inner.mode is PadMode.CONSTANT):
+        return None
+    fills = [_fill_bits(op, rewriter), _fill_bits(producer, rewriter)]
+    if None in fills or fills[0] != fills[1]:
+        return None
+    low = tuple(a + b for a, b in zip(inner.low, outer.low, strict=True))
+    high = tuple(a + b for a, b in zip(inner.high, outer.high, strict=True))
+    return (rewriter.emit(Pad(low, high), producer.inputs[0], *producer.operands[1:]),)
+
+
+def _fill_bits(op: Op, rewriter: Rewriter) -> bytes | None:
+    fill = op.operands[1] if len(op.operands) > 1 else None
+    if fill is None:
+        return bytes(op.result.type.dtype.numpy.itemsize)
+    element = rewriter.uniform(fill)
+    return None if element is None else element.tobytes()
+
+
+@rule("conv(pad(x, 0)) = conv(x) with a wider window padding", Conv)
+def pad_into_convolution(op: Op, rewriter: Rewriter) -> Replacement:
+    kind = kind_of(op, Conv)
+    found = rewriter.match(op.inputs[0], Pad)
+    if found is None:
+        return None
+    pad, producer = found
+    fill = _fill_bits(producer, rewriter)
+    around = (pad.low[0], pad.low[-1], pad.high[0], pad.high[-1])
+    if pad.mode is not PadMode.CONSTANT or fill is None or any(fill) or any(around):
+        return None
+    if min(kind.window.low + kind.window.high) < 0:
+        return None
+    window = Window(
+        kind.window.size,
+        kind.window.strides,
+        kind.window.dilations,
+        tuple(a + b for a, b in zip(kind.window.low, pad.low[1:-1], strict=True)),
+        tuple(a + b for a, b in zip(kind.window.high, pad.high[1:-1], strict=True)),
+    )
+    padded = Conv(window, kind.groups)
+    return same_type(op, rewriter.emit(padded, producer.inputs[0], *op.operands[1:]))
+
+
+RULES: tuple[Rule, ...] = (
+    concat_of_one,
+    concat_of_empty,
+    merge_concats,
+    pad_by_nothing,
+    merge_pads,
+    pad_into_convolution,
+)
