@@ -8,7 +8,6 @@ from lepton_cc.ir.op_kind import OpKind
 from lepton_cc.ir.ops.conv import Conv, ConvTranspose
 from lepton_cc.ir.ops.elementwise import Binary
 from lepton_cc.ir.ops.matmul import MatMul
-from lepton_cc.ir.ops.movement import Reshape
 from lepton_cc.ir.ops.pointwise_functions import BinaryFunction
 from lepton_cc.ir.rewrite import Replacement, Rewriter, Statistics, rewrite, rule
 from lepton_cc.passes.manager import Pass
@@ -30,7 +29,7 @@ def take_bias(op: Op, rewriter: Rewriter) -> Replacement:
             continue
         shape = product.type.shape[-1:]
         if bias.shape[-1:] == shape and (bias.size,) == shape and op.result.type == product.type:
-            flat = other if other.type.rank == 1 else rewriter.emit(Reshape(bias.shape[-1:]), other)
+            flat = other if bias.ndim == 1 else rewriter.constant(bias.reshape(-1), name=other.name)
             return (rewriter.emit(kind, *contraction.inputs, flat),)
     return None
 

@@ -6,7 +6,6 @@ from typing import ClassVar
 from lepton_cc.ir.graph import Graph, Op, Value
 from lepton_cc.ir.op_kind import OpKind
 from lepton_cc.ir.ops.elementwise import Binary
-from lepton_cc.ir.ops.movement import Reshape
 from lepton_cc.ir.ops.normalization import LayerNorm, RmsNorm
 from lepton_cc.ir.ops.pointwise_functions import BinaryFunction, UnaryFunction
 from lepton_cc.ir.ops.reduce import ReduceFunction
@@ -94,7 +93,7 @@ def _parameter(rewriter: Rewriter, value: Value, x: Value, axis: int) -> Value |
     lead, shape = array.shape[: max(0, array.ndim - rank)], array.shape[-rank:]
     if any(dim != 1 for dim in lead):
         return None
-    return value if not lead else rewriter.emit(Reshape(shape), value, name=value.name)
+    return value if not lead else rewriter.constant(array.reshape(shape), name=value.name)
 
 
 @rule("norm(x) * scale = norm(x, scale)", Binary)
