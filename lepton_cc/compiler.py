@@ -1,0 +1,97 @@
+"""The compiler as a function: a model and options in, every stage of its compilation out.
+
+The command line, the Python API and the tests all go through `compile_model`.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+import onnx
+
+from lepton_cc.codegen.assemble import assemble, c_identifier
+from lepton_cc.codegen.program import Program
+from lepton_cc.frontend.importer import import_model
+from lepton_cc.ir.graph import Graph
+from lepton_cc.ir.target import Target
+from lepton_cc.ir.tensor import Array
+from lepton_cc.levels import LEVELS, OptLevel
+from lepton_cc.passes.manager import Observer, PassManager, PassRecord
+
+ModelSource = Path | onnx.ModelProto
+Progress = Callable[[str], None]
+
+_NOTHING: Mapping[str, int] = MappingProxyType({})
+_NO_CONSTANTS: Mapping[str, Array] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class CompileOptions:
+    """What the user chose.
+
+    name: prefix of every symbol; dims: sizes of open dimensions; constants: graph inputs that are
+    known now and vanish from the interface.
+    """
+
+    target: Target
+    level: OptLevel = OptLevel.O3
+    name: str = ""
+    dims: Mapping[str, int] = field(default=_NOTHING)
+    constants: Mapping[str, Array] = field(default=_NO_CONSTANTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Compilation:
+    """Every stage of one compilation: what was imported, what passes made of it, the program.
+
+    `stage_seconds` holds (stage, seconds) in order.
+    """
+
+    options: CompileOptions
+    imported: Graph
+    graph: Graph
+    records: tuple[PassRecord, ...]
+    program: Program
+    stage_seconds: tuple[tuple[str, float], ...]
+
+
+def model_name(source: ModelSource, given: str) -> str:
+    """The symbol prefix: the given name, or one made from the file or the graph."""
+    if given:
+        return c_identifier(given)
+    stem = source.stem if isinstance(source, Path) else source.graph.name
+    return c_identifier(stem or "model")
+
+
+def compile_model(
+    source: ModelSource,
+    options: CompileOptions,
+    *,
+    observers: Sequence[Observer] = (),
+    progress: Progress = lambda stage: None,
+) -> Compilation:
+    """Imports, optimizes and lowers a model down to its program.
+
+    Raises:
+        Refused: the model, or something it wants, is not supported; all reasons at once.
+    """
+    seconds: list[tuple[str, float]] = []
+
+    def begin(stage: str) -> None:
+        progress(stage)
+        seconds.append((stage, time.perf_counter()))
+
+    begin("import")
+    imported = import_model(source, dims=dict(options.dims), constants=dict(options.constants))
+    level = LEVELS[options.level]
+    begin("passes")
+    manager = PassManager(level.passes, observers)
+    graph = manager.run(imported)
+    begin("lower")
+    name = model_name(source, options.name)
+    program = assemble(graph, name, options.target, level.schedule, reorder=level.reorder)
+    begin("done")
+    stages = tuple((s, b - a) for (s, a), (_, b) in zip(seconds, seconds[1:], strict=False))
+    return Compilation(options, imported, graph, manager.records, program, stages)

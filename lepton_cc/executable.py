@@ -1,0 +1,102 @@
+"""Running a compiled program in this process: machine code, arena, constants and ports."""
+
+import ctypes
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lepton_cc.codegen.llvm.compile import LoadedCode
+from lepton_cc.codegen.llvm.module import emit_module
+from lepton_cc.codegen.program import Program
+from lepton_cc.codegen.targets.loader import runs_on_this_machine
+from lepton_cc.ir.diagnostics import Code, refuse
+from lepton_cc.ir.graph import Value
+from lepton_cc.ir.interpreter import checked_input
+from lepton_cc.ir.tensor import Array
+
+_ALIGNMENT = 64
+# Written behind the arena and checked after each run: code must stay inside what it asked for.
+_GUARD = np.frombuffer(b"lepton arena end" * 4, dtype=np.uint8)
+
+
+def aligned_bytes(size: int) -> NDArray[np.uint8]:
+    """Zeroed bytes that start at a cache line."""
+    raw = np.zeros(size + _ALIGNMENT, dtype=np.uint8)
+    start = -raw.ctypes.data % _ALIGNMENT
+    return raw[start : start + size]
+
+
+class Executable:
+    """A program as machine code in this process, with one arena. Not to be run by two threads."""
+
+    def __init__(self, program: Program, llvm_level: int) -> None:
+        if not runs_on_this_machine(program.target):
+            raise refuse(
+                Code.TARGET_UNSUPPORTED,
+                f"code for {program.target.name} does not run on this machine",
+                hint="compile for --target=host to run here",
+            )
+        self._program = program
+        text = emit_module(program, in_process=True)
+        self._code = LoadedCode(text, program.target, llvm_level)
+        self._function = self._code.function(f"{program.name}_execute", 5)
+        self._weights = aligned_bytes(program.constants_bytes)
+        self._weights[:] = np.frombuffer(program.constants_blob(), dtype=np.uint8)
+        self._arena = aligned_bytes(program.arena_bytes + _GUARD.size)
+        self._arena[program.arena_bytes :] = _GUARD
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Runs the machine code once.
+
+        Raises:
+            Refused: an input is missing or has another dtype or shape.
+        """
+        call = self.prepare(inputs)
+        call.run()
+        if not np.array_equal(self._arena[self._program.arena_bytes :], _GUARD):
+            raise AssertionError(f"{self._program.name} wrote behind its arena")
+        return call.outputs
+
+    def prepare(self, inputs: Mapping[str, Array]) -> "PreparedCall":
+        """Checks and places the inputs; the call may then be run many times."""
+        arrays = [
+            np.ascontiguousarray(checked_input(Value(port.name, port.type), inputs))
+            for port in self._program.inputs
+        ]
+        outputs = {
+            port.name: np.zeros(port.type.dims, dtype=port.type.dtype.numpy)
+            for port in self._program.outputs
+        }
+        return PreparedCall(self._function, arrays, outputs, self._arena, self._weights)
+
+
+class PreparedCall:
+    """One call with its arguments in place: `run` costs nothing but the model."""
+
+    def __init__(
+        self,
+        function: "ctypes._FuncPointer",
+        inputs: list[Array],
+        outputs: dict[str, Array],
+        arena: NDArray[np.uint8],
+        weights: NDArray[np.uint8],
+    ) -> None:
+        self._function = function
+        self._inputs = inputs
+        self.outputs = outputs
+        self._in = (ctypes.c_void_p * max(len(inputs), 1))(*[a.ctypes.data for a in inputs])
+        self._out = (ctypes.c_void_p * max(len(outputs), 1))(
+            *[a.ctypes.data for a in outputs.values()]
+        )
+        self._arguments = (
+            ctypes.addressof(self._in),
+            ctypes.addressof(self._out),
+            arena.ctypes.data,
+            weights.ctypes.data,
+            None,
+        )
+
+    def run(self) -> None:
+        """Runs the machine code; the results are in `outputs`."""
+        self._function(*self._arguments)

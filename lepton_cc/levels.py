@@ -1,0 +1,103 @@
+"""Optimization levels: which passes run and what the schedules may do. The pipelines, on one screen."""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lepton_cc.codegen.lower.context import ScheduleOptions
+from lepton_cc.passes.canonicalize import Canonicalize
+from lepton_cc.passes.eliminate_common_subexpressions import EliminateCommonSubexpressions
+from lepton_cc.passes.eliminate_dead_code import EliminateDeadCode
+from lepton_cc.passes.fold_batchnorm import FoldBatchnorm
+from lepton_cc.passes.fold_constants import FoldConstants
+from lepton_cc.passes.fuse_activations import FuseActivations
+from lepton_cc.passes.fuse_elementwise import FuseElementwise
+from lepton_cc.passes.fuse_reductions import FuseReductions
+from lepton_cc.passes.lower_recurrent import LowerRecurrent
+from lepton_cc.passes.manager import Repeat, Step
+from lepton_cc.passes.propagate_layout import PropagateLayout
+from lepton_cc.passes.recognize_activations import RecognizeActivations
+from lepton_cc.passes.recognize_bias import RecognizeBias
+from lepton_cc.passes.recognize_norms import RecognizeNorms
+from lepton_cc.passes.recognize_softmax import RecognizeSoftmax
+
+
+class OptLevel(enum.Enum):
+    """-O0 to -O3 and -Os."""
+
+    O0 = "0"
+    O1 = "1"
+    O2 = "2"
+    O3 = "3"
+    OS = "s"
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """What a level means: graph passes in order, schedules, LLVM's own level, ordering for memory."""
+
+    description: str
+    passes: tuple[Step, ...]
+    schedule: ScheduleOptions
+    llvm_level: int
+    reorder: bool
+
+
+_SIMPLIFY = Repeat(
+    (FoldConstants(), Canonicalize(), EliminateCommonSubexpressions(), EliminateDeadCode())
+)
+_NECESSARY: tuple[Step, ...] = (LowerRecurrent(), FoldConstants(), EliminateDeadCode())
+_BASIC: tuple[Step, ...] = (_SIMPLIFY, LowerRecurrent(), _SIMPLIFY)
+_FULL: tuple[Step, ...] = (
+    _SIMPLIFY,
+    RecognizeSoftmax(),
+    RecognizeNorms(),
+    RecognizeActivations(),
+    LowerRecurrent(),
+    Repeat((PropagateLayout(), _SIMPLIFY), limit=4),
+    FoldBatchnorm(),
+    RecognizeBias(),
+    _SIMPLIFY,
+    FuseActivations(),
+    FuseReductions(),
+    FuseElementwise(),
+    EliminateDeadCode(),
+)
+
+LEVELS: Mapping[OptLevel, Level] = {
+    OptLevel.O0: Level(
+        "one scalar kernel for each op, in the model's order: for finding faults",
+        _NECESSARY,
+        ScheduleOptions(vectorize=False, tile=False, parallelize=False),
+        llvm_level=0,
+        reorder=False,
+    ),
+    OptLevel.O1: Level(
+        "constants folded, graph simplified, vector code; nothing fused",
+        _BASIC,
+        ScheduleOptions(tile=False, parallelize=False),
+        llvm_level=1,
+        reorder=True,
+    ),
+    OptLevel.O2: Level(
+        "all graph passes, register tiles",
+        _FULL,
+        ScheduleOptions(parallelize=False),
+        llvm_level=2,
+        reorder=True,
+    ),
+    OptLevel.O3: Level(
+        "as -O2, and large kernels can be split between threads",
+        _FULL,
+        ScheduleOptions(),
+        llvm_level=3,
+        reorder=True,
+    ),
+    OptLevel.OS: Level(
+        "as -O2 with loops kept small",
+        _FULL,
+        ScheduleOptions(parallelize=False, small_code=True),
+        llvm_level=2,
+        reorder=True,
+    ),
+}
