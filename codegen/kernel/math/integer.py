@@ -95,8 +95,10 @@ def shift_left(x: Expr, y: Expr) -> Expr:
 def shift_right(x: Expr, y: Expr) -> Expr:
     """x >> y, arithmetic for signed types; only the sign is left beyond the width."""
     fits = _in_width(x, y)
-    return x >> select(fits, y, _width(x) - 1) if not is_unsigned(x.type) else select(
-        fits, x >> select(fits, y, 0), 0
+    return (
+        x >> select(fits, y, _width(x) - 1)
+        if not is_unsigned(x.type)
+        else select(fits, x >> select(fits, y, 0), 0)
     )
 
 

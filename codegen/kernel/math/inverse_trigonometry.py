@@ -50,7 +50,7 @@ def _half_angle(t: Expr) -> tuple[Expr, Expr]:
 
 
 def asin(x: Expr) -> Expr:
-    """The arc sine: by its series to 1/2, from there pi/2 - 2 asin(sqrt((1 - t) / 2)), t = |x|."""
+    """The arc sine: a polynomial to 1/2, from there pi/2 less twice that of sqrt((1 - |x|) / 2)."""
     fmt, t = format_of(x), magnitude(x)
     high, low = _parts(fmt, 1)
     s, tail = _half_angle(t)

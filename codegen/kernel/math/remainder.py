@@ -1,10 +1,10 @@
 """Remainders of floats, exact for all operands: C's fmod and Python's %.
 
-|x| mod |y| for x = X 2^p and y = Y 2^q with integers X, Y: for p >= q it is (X 2^(p - q) mod Y) 2^q,
-the power by repeated squaring modulo Y; for p < q, X mod (Y 2^(q - p)) at scale 2^p.
+For |x| = X 2^p >= |y| = Y 2^q with integers X and Y, |x| mod |y| = (X 2^(p - q) mod Y) 2^q, the
+power by repeated squaring modulo Y.
 """
 
-from lepton_cc.codegen.kernel.ir import Expr, maximum, select
+from lepton_cc.codegen.kernel.ir import Expr, literal, maximum, select
 from lepton_cc.codegen.kernel.math.float_format import (
     FloatFormat,
     format_of,
@@ -22,7 +22,7 @@ _DIGIT = {DType.F32: 24, DType.F64: 10}  # bits of a factor that a product modul
 
 
 def _integer_and_exponent(size: Expr, fmt: FloatFormat) -> tuple[Expr, Expr]:
-    """(X, p) with size = X 2^(p - offset); X in u64."""
+    """(X, p) with size = X 2^(p - bias - mantissa_bits), X in u64."""
     bits = to_bits(size)
     field = bits >> fmt.mantissa_bits
     hidden = select(field > 0, fmt.integer(1 << fmt.mantissa_bits), 0)
@@ -49,8 +49,8 @@ def fmod(x: Expr, y: Expr) -> Expr:
     divisor, q = _integer_and_exponent(size_y, fmt)
     modulus = maximum(divisor, 1)
     distance = maximum(fmt.integer(0), p - q)
-    power = select(modulus > 1, modulus * 0 + 1, 0)
-    for place in reversed(range(fmt.width - fmt.mantissa_bits - 1 + 1)):
+    power = select(modulus > 1, literal(1, DType.U64), 0)
+    for place in reversed(range(fmt.width - fmt.mantissa_bits - 1)):
         power = _product_modulo(power, power, modulus, fmt)
         bit = ((distance >> place) & 1).cast(DType.U64)
         power = (power << bit) % modulus
@@ -68,5 +68,3 @@ def modulo(x: Expr, y: Expr) -> Expr:
     crosses = (rest.differs(0.0)) & ((rest < 0.0) ^ (y < 0.0))
     zero = with_sign(magnitude(rest), sign_bits(y))
     return where(crosses, rest + y, where(rest.equals(0.0), zero, rest))
-
-
