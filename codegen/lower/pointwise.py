@@ -4,7 +4,7 @@ import math
 
 from lepton_cc.codegen.kernel import math as kernel_math
 from lepton_cc.codegen.kernel.ir import Const, Expr, select
-from lepton_cc.codegen.kernel.math.convert import convert
+from lepton_cc.codegen.kernel.math import convert
 from lepton_cc.codegen.lower.representation import compute_type, rounded
 from lepton_cc.codegen.lower.source import Index, Source
 from lepton_cc.ir.op_kind import OpKind
