@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 
 import onnx
 
@@ -23,9 +22,6 @@ from lepton_cc.passes.manager import Observer, PassManager, PassRecord
 ModelSource = Path | onnx.ModelProto
 Progress = Callable[[str], None]
 
-_NOTHING: Mapping[str, int] = MappingProxyType({})
-_NO_CONSTANTS: Mapping[str, Array] = MappingProxyType({})
-
 
 @dataclass(frozen=True, slots=True)
 class CompileOptions:
@@ -38,8 +34,8 @@ class CompileOptions:
     target: Target
     level: OptLevel = OptLevel.O3
     name: str = ""
-    dims: Mapping[str, int] = field(default=_NOTHING)
-    constants: Mapping[str, Array] = field(default=_NO_CONSTANTS)
+    dims: Mapping[str, int] = field(default_factory=dict)
+    constants: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
