@@ -51,10 +51,11 @@ class ExternalData:
             descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         except (OSError, ValueError) as error:
             raise _refused(f"external data file {path.name!r} cannot be read: {error}") from None
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(descriptor)
+            raise _refused(f"external data {path.name!r} is not a regular file")
         with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise _refused(f"external data {path.name!r} is not a regular file")
             if length is None:
                 length = max(0, status.st_size - offset)
             if offset + length > status.st_size:

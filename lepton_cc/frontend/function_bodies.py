@@ -13,6 +13,7 @@ from onnx import defs
 
 from lepton_cc.frontend.refusal import NodeRefusal
 from lepton_cc.frontend.tensors import DTYPES
+from lepton_cc.frontend.text import check_nodes_text, check_text
 from lepton_cc.ir.diagnostics import Code
 from lepton_cc.ir.graph import Value
 
@@ -38,6 +39,11 @@ class LocalFunctions:
     def __init__(self, functions: Sequence[onnx.FunctionProto]) -> None:
         self._functions: dict[tuple[str, str, str], onnx.FunctionProto] = {}
         for function in functions:
+            check_text((function.domain, function.name, function.overload))
+            check_text((*function.input, *function.output, *function.attribute))
+            check_text(entry.domain for entry in function.opset_import)
+            check_text(proto.name for proto in function.attribute_proto)
+            check_nodes_text(function.node)
             key = (normal_domain(function.domain), function.name, function.overload)
             if key in self._functions:
                 raise NodeRefusal(

@@ -31,6 +31,7 @@ from lepton_cc.frontend.registry import OperatorRegistry
 from lepton_cc.frontend.scope import POISON, Scope, SkippedNode
 from lepton_cc.frontend.signature import check_signature, find_schema
 from lepton_cc.frontend.tensors import sparse_tensor_array
+from lepton_cc.frontend.text import check_graph_text
 from lepton_cc.ir.builder import GraphBuilder
 from lepton_cc.ir.diagnostics import (
     Code,
@@ -77,7 +78,8 @@ class GraphImport:
             raise NodeRefusal(f"the graph exceeds {MAX_OPS} ops", code=Code.LIMIT_EXCEEDED)
         results = self._builder.add(kind, operands, Location((origin,)))
         for result in results:
-            if result.type.rank > MAX_RANK or result.type.size_bytes > MAX_TENSOR_BYTES:
+            size = max((result.type.size_bytes, *result.type.dims))
+            if result.type.rank > MAX_RANK or size > MAX_TENSOR_BYTES:
                 raise NodeRefusal(
                     f"{result.type} exceeds the limit of {MAX_RANK} dimensions or"
                     f" {MAX_TENSOR_BYTES >> 20} MiB",
@@ -120,6 +122,7 @@ class GraphImport:
             scope.bind(info.name, value)
         stored = self._inlined.get(id(graph))
         if stored is None:
+            check_graph_text(graph)
             stored = graph, Scope(outer.opsets)
             self.bind_initializers(graph, stored[1])
             self._inlined[id(graph)] = stored
@@ -223,8 +226,6 @@ class GraphImport:
             raise
         except TypeInferenceError as error:
             raise NodeRefusal(str(error), code=Code.TYPE_MISMATCH) from error
-        except UnicodeDecodeError:
-            raise NodeRefusal("a text is not UTF-8", code=Code.MODEL_MALFORMED) from None
         except Exception as error:
             kind = type(error).__name__
             raise InternalError(f"importing {label} failed with {kind}: {error}") from error

@@ -61,7 +61,7 @@ def declared_type(info: onnx.ValueInfoProto, bindings: DimBindings) -> TensorTyp
         _declared_dim(info.name, index, dim, bindings) for index, dim in enumerate(tensor.shape.dim)
     )
     type_ = TensorType(dtype, shape)
-    if type_.is_static and type_.size_bytes > MAX_TENSOR_BYTES:
+    if type_.is_static and max((type_.size_bytes, *type_.dims)) > MAX_TENSOR_BYTES:
         raise NodeRefusal(f"{type_} is bigger than any device", code=Code.LIMIT_EXCEEDED)
     return type_
 

@@ -23,6 +23,8 @@ from lepton_cc.frontend.operators import REGISTRY
 from lepton_cc.frontend.refusal import NodeRefusal
 from lepton_cc.frontend.scope import POISON, Scope, SkippedNode
 from lepton_cc.frontend.tensors import DTYPES
+from lepton_cc.frontend.text import check_graph_text, check_text
+from lepton_cc.frontend.wire import has_too_much_structure
 from lepton_cc.ir.builder import GraphBuilder
 from lepton_cc.ir.diagnostics import Code, Refused, refuse
 from lepton_cc.ir.graph import Graph, Value
@@ -54,8 +56,6 @@ def import_model(
         return _imported(proto, ExternalData(folder), dims or {}, constants or {})
     except NodeRefusal as refusal:
         raise refuse(refusal.code, refusal.reason, hint=refusal.hint) from None
-    except UnicodeDecodeError:
-        raise refuse(Code.MODEL_MALFORMED, "a text in the model is not UTF-8") from None
 
 
 def _imported(
@@ -64,8 +64,10 @@ def _imported(
     dims: Mapping[str, int],
     constants: Mapping[str, Array],
 ) -> Graph:
+    check_text(entry.domain for entry in proto.opset_import)
     functions = LocalFunctions(proto.functions)
     opsets = _checked_opsets(proto)
+    check_graph_text(proto.graph)
     builder = GraphBuilder(proto.graph.name or "main")
     importing = GraphImport(REGISTRY, builder, functions, external)
     scope = Scope(opsets)
@@ -95,6 +97,8 @@ def read_model(path: Path) -> onnx.ModelProto:
         raise refuse(
             Code.LIMIT_EXCEEDED, f"{str(path)!r} is bigger than {MAX_FILE_BYTES >> 20} MiB"
         )
+    if has_too_much_structure(content):
+        raise refuse(Code.LIMIT_EXCEEDED, f"{str(path)!r} holds too many fields for a model")
     proto = onnx.ModelProto()
     try:
         proto.ParseFromString(content)

@@ -6,6 +6,10 @@ an edge model needs.
 
 # The model file, which is read whole into memory.
 MAX_FILE_BYTES = 256 << 20
+# Bytes of the file that are not tensor data (parsed, they take up to thirty times as much), and
+# the fields of graphs, nodes, attributes and tensors.
+MAX_STRUCTURE_BYTES = 24 << 20
+MAX_WIRE_FIELDS = 2_000_000
 # External data files, all together.
 MAX_EXTERNAL_BYTES = 256 << 20
 # ONNX nodes that are imported, function bodies, taken branches and unrolled loops included.

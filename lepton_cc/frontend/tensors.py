@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx
 
-from lepton_cc.frontend.limits import MAX_FOLDED_BYTES, MAX_RANK
+from lepton_cc.frontend.limits import MAX_FOLDED_BYTES, MAX_RANK, MAX_TENSOR_BYTES
 from lepton_cc.frontend.refusal import NodeRefusal
 from lepton_cc.ir.diagnostics import Code
 from lepton_cc.ir.dtype import DType
@@ -80,6 +80,8 @@ def checked_dims(dims: Sequence[int]) -> tuple[int, ...]:
         raise _malformed(f"a tensor has {len(dims)} dimensions", Code.LIMIT_EXCEEDED)
     if any(dim < 0 for dim in dims):
         raise _malformed(f"a tensor has the negative dimension {min(dims)}")
+    if any(dim > MAX_TENSOR_BYTES for dim in dims):
+        raise _malformed(f"a tensor has the dimension {max(dims)}", Code.LIMIT_EXCEEDED)
     return tuple(int(dim) for dim in dims)
 
 
@@ -144,7 +146,8 @@ def _array_from_fields(proto: onnx.TensorProto, dtype: DType, dims: tuple[int, .
             f" {field}, not {expected}"
         )
     if field != "int32_data":
-        return np.array(stored, dtype.numpy).reshape(dims)
+        wide = np.uint64 if field == "uint64_data" else dtype.numpy
+        return np.array(stored, wide).astype(dtype.numpy).reshape(dims)
     codes = np.array(stored, np.int64)
     if per_entry > 1:
         return _unpacked((codes & 0xFF).astype(np.uint8), dtype, count).reshape(dims)
@@ -152,8 +155,10 @@ def _array_from_fields(proto: onnx.TensorProto, dtype: DType, dims: tuple[int, .
         return (codes != 0).reshape(dims)
     if dtype.is_float:
         bits = np.uint16 if dtype.bits == 16 else np.uint8
-        return codes.astype(bits).view(dtype.numpy).reshape(dims)
-    return codes.astype(dtype.numpy).reshape(dims)
+        floats: Array = codes.astype(bits).view(dtype.numpy).reshape(dims)
+        return floats
+    integers: Array = codes.astype(dtype.numpy).reshape(dims)
+    return integers
 
 
 def sparse_tensor_array(proto: onnx.SparseTensorProto) -> Array:
