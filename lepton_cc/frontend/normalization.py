@@ -92,7 +92,7 @@ def import_instance_normalization(node: NodeView) -> Sequence[Value | None]:
 
 
 def import_group_normalization(node: NodeView) -> Sequence[Value | None]:
-    """GroupNormalization of [N, C, *S]; scale and bias for each group (18) or channel (21)."""
+    """GroupNormalization of [N, C, *S]; scale and bias for each channel (before 21: deprecated)."""
     x = node.operand(0)
     groups = node.int("num_groups")
     batch, channels, *spatial = x.type.dims
@@ -100,12 +100,9 @@ def import_group_normalization(node: NodeView) -> Sequence[Value | None]:
         node.refuse(f"{channels} channels in {groups} groups", code=Code.MODEL_MALFORMED)
     grouped = (batch, groups, channels // groups, math.prod(spatial))
     y = node.emit(LayerNorm(2, node.float("epsilon", 1e-5)), node.reshape(x, grouped), None, None)
-    of_groups = node.opset < 21
-    if not of_groups:
-        y = node.reshape(y, x.type.dims)
-    rank = y.type.rank
-    scale, bias = (_per_channel(node, node.operand(index), rank) for index in (1, 2))
-    return (node.reshape(_affine(node, y, scale, bias), x.type.dims),)
+    y = node.reshape(y, x.type.dims)
+    scale, bias = (_per_channel(node, node.operand(index), x.type.rank) for index in (1, 2))
+    return (_affine(node, y, scale, bias),)
 
 
 def import_mean_variance_normalization(node: NodeView) -> Sequence[Value | None]:
@@ -159,7 +156,7 @@ OPERATORS = (
     Operator("", "SimplifiedLayerNormalization", 1, import_rms_normalization),
     Operator("", "RMSNormalization", 23, import_rms_normalization),
     Operator("", "InstanceNormalization", 1, import_instance_normalization),
-    Operator("", "GroupNormalization", 18, import_group_normalization),
+    Operator("", "GroupNormalization", 21, import_group_normalization),
     Operator("", "MeanVarianceNormalization", 9, import_mean_variance_normalization),
     Operator("", "LRN", 1, import_lrn),
     Operator("", "LpNormalization", 1, import_lp_normalization),
