@@ -13,6 +13,7 @@ from lepton_cc.passes.recognize_bias import RecognizeBias
 from lepton_cc.passes.recognize_norms import RecognizeNorms
 from lepton_cc.passes.recognize_softmax import RecognizeSoftmax
 from lepton_cc.passes.registry import PassRegistry
+from lepton_cc.passes.sink_reshapes import SinkReshapes
 
 PASSES = PassRegistry()
 PASSES.add(FoldConstants)
@@ -20,6 +21,7 @@ PASSES.add(Canonicalize)
 PASSES.add(EliminateCommonSubexpressions)
 PASSES.add(EliminateDeadCode)
 PASSES.add(PropagateLayout)
+PASSES.add(SinkReshapes)
 PASSES.add(RecognizeActivations)
 PASSES.add(RecognizeBias)
 PASSES.add(RecognizeNorms)

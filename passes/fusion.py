@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from lepton_cc.ir.graph import Graph, Op, Value
 from lepton_cc.ir.ops.constant import Constant
-from lepton_cc.ir.ops.movement import Broadcast, Reshape, Slice
+from lepton_cc.ir.ops.movement import Broadcast, Reshape
 from lepton_cc.ir.rewrite import without_dead_ops
 from lepton_cc.passes.fusion_laws import (
     WINDOWED,
@@ -19,6 +19,7 @@ from lepton_cc.passes.fusion_laws import (
     is_cheap,
     is_movement,
     is_pointwise,
+    is_repeatable,
     is_scalar_constant,
     num_parts,
     operand_reads,
@@ -26,9 +27,6 @@ from lepton_cc.passes.fusion_laws import (
     wants_constant,
 )
 from lepton_cc.passes.outline import outline
-
-# Remapping an index costs nothing: such producers are repeated in every consumer that takes them.
-_REPEATABLE = (Broadcast, Slice)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +164,7 @@ class Fusion:
         op = self._ops[index]
         if anchor(op) is not None or (reads.repeated and not is_cheap(op)):
             return False
-        if not isinstance(op.kind, _REPEATABLE) and self._is_needed_beside(group, op):
+        if not is_repeatable(op) and self._is_needed_beside(group, op):
             return False
         if not is_movement(op) and reads.num_elements > op.result.type.num_elements:
             return False

@@ -72,6 +72,14 @@ def is_movement(op: Op) -> bool:
     return all(Trait.MOVEMENT in part.kind.traits for part in parts(op))
 
 
+def is_repeatable(op: Op) -> bool:
+    """True for ops that only remap indices at no cost: readers may each have their own."""
+    if isinstance(op.kind, Reshape):
+        before, after = op.inputs[0].type.shape, op.result.type.shape
+        return [dim for dim in before if dim != 1] == [dim for dim in after if dim != 1]
+    return isinstance(op.kind, (Broadcast, Slice))
+
+
 def is_cheap(op: Op) -> bool:
     """True if every part costs about as much as an addition."""
     return all(_is_cheap_kind(part.kind) for part in parts(op))
