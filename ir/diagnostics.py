@@ -45,13 +45,15 @@ class Diagnostic:
     """One refusal: what is wrong, in which ONNX node, why, and what the user can do.
 
     `node` is `OpType 'name'` (or the nearest thing that the model has), empty when the whole
-    file is meant. `hint` is an instruction, empty only when nothing helps.
+    file is meant. `hint` is an instruction, empty only when nothing helps. `inputs` are the graph
+    inputs whose value has to be known at compile time to get past this refusal.
     """
 
     code: Code
     message: str
     node: str = ""
     hint: str = ""
+    inputs: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         where = f" in {self.node}" if self.node else ""

@@ -26,7 +26,8 @@ def import_if(node: NodeView) -> Sequence[Value | None]:
     on_true = node.inline(node.graph("then_branch"))
     on_false = node.inline(node.graph("else_branch"))
     if [v.type for v in on_true] != [v.type for v in on_false]:
-        node.refuse(
+        node.refuse_unknown(
+            condition,
             "the branches differ in type and the condition is not known at compile time",
             "give the graph inputs that feed the condition a value",
         )
@@ -48,7 +49,8 @@ def _stacked(node: NodeView, parts: Sequence[Value], axis: int) -> Value:
 def _known_flag(node: NodeView, value: Value) -> bool:
     content = node.content(value)
     if content is None or content.size != 1:
-        node.refuse(
+        node.refuse_unknown(
+            value,
             "the loop's condition must be known at compile time",
             "loops are unrolled: give the trip count as a constant",
         )

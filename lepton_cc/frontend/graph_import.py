@@ -99,6 +99,18 @@ class GraphImport:
         """The compile-time content of a value, None if it hangs on a graph input."""
         return self._folder.array(value)
 
+    def inputs_behind(self, value: Value) -> tuple[str, ...]:
+        """Names of the graph inputs that a value is computed from, in no order but a fixed one."""
+        seen = {value: None}
+        pending = [value]
+        while pending:
+            op = self._builder.producer(pending.pop())
+            for operand in () if op is None else op.inputs:
+                if operand not in seen:
+                    seen[operand] = None
+                    pending.append(operand)
+        return tuple(v.name for v in seen if self._builder.producer(v) is None)
+
     def inline(
         self, graph: onnx.GraphProto, inputs: Sequence[Value | None], view: NodeView
     ) -> tuple[Value, ...]:
@@ -184,7 +196,9 @@ class GraphImport:
     def refuse(self, refusal: NodeRefusal, label: str) -> None:
         """Notes a diagnostic; too many end the import at once."""
         reason = _short(refusal.reason, MAX_REASON_CHARS)
-        self.diagnostics.append(Diagnostic(refusal.code, reason, node=label, hint=refusal.hint))
+        self.diagnostics.append(
+            Diagnostic(refusal.code, reason, label, refusal.hint, refusal.inputs)
+        )
         if len(self.diagnostics) >= MAX_DIAGNOSTICS:
             raise Refused(self.diagnostics)
 

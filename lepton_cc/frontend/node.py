@@ -33,6 +33,9 @@ class Session(Protocol):
     def content(self, value: Value) -> Array | None:
         """The compile-time content of a value, None if it hangs on a graph input."""
 
+    def inputs_behind(self, value: Value) -> tuple[str, ...]:
+        """Names of the graph inputs that a value is computed from."""
+
     def inline(
         self, graph: onnx.GraphProto, inputs: Sequence[Value | None], view: "NodeView"
     ) -> tuple[Value, ...]:
@@ -82,7 +85,8 @@ class NodeView:
         """The content of operand `index`, read-only; refuses the node if a graph input feeds it."""
         array = self.content(self.operand(index))
         if array is None:
-            self.refuse(
+            self.refuse_unknown(
+                self.operand(index),
                 f"input {index} must be known at compile time",
                 "make it an initializer, or give the graph inputs that feed it a value",
             )
@@ -234,3 +238,8 @@ class NodeView:
     def refuse(self, reason: str, hint: str = "", code: Code = Code.UNSUPPORTED_FORM) -> NoReturn:
         """Turns the node down; the diagnostics of all nodes are reported together."""
         raise NodeRefusal(reason, hint, code)
+
+    def refuse_unknown(self, value: Value, reason: str, hint: str = "") -> NoReturn:
+        """Turns the node down because graph inputs feed `value`; the diagnostic names them."""
+        behind = self._session.inputs_behind(value)
+        raise NodeRefusal(reason, hint, Code.UNSUPPORTED_FORM, behind)

@@ -119,7 +119,9 @@ def _adaptive_samples(node: NodeView, align: _RoiAlign, roi: Value) -> tuple[int
     for axis, bins in ((1, align.height), (0, align.width)):
         extent = node.content(align.bounds(roi, axis)[1])
         if extent is None:
-            node.refuse("the regions must be known at compile time")
+            node.refuse_unknown(
+                align.bounds(roi, axis)[1], "the regions must be known at compile time"
+            )
         counts.append(max(1, math.ceil(float(extent.reshape(-1)[0]) / bins)))
     return counts[0], counts[1]
 
