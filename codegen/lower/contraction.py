@@ -122,31 +122,44 @@ def accumulate(context: KernelContext, registers: Accumulators, steps: Steps) ->
 def _one_tap(
     context: KernelContext, registers: Accumulators, steps: Steps, tap: int, step: Expr
 ) -> Block:
-    rows = range(registers.tile.rows)
-    scalars: dict[int, Expr] = {}
+    """Row by row, so that one row's input is live at a time; the weights stay for all rows."""
     statements: Block = ()
-    if not steps.by_column:
-        for row in rows:
-            value = steps.row_input(row, tap, step, index(0))
-            if value is not None:
-                variable = Var(value.type, context.names.fresh("x"))
-                statements += (Let(variable, value),)
-                scalars[row] = variable
-        if not scalars:
-            return ()
-
-    def column_body(column: Expr) -> Block:
-        stores: Block = ()
-        weights = steps.weights(tap, step, column)
-        for row in rows:
-            factor = (
-                steps.row_input(row, tap, step, column) if steps.by_column else scalars.get(row)
+    for row in range(registers.tile.rows):
+        if steps.by_column:
+            statements += _one_row(
+                context,
+                registers,
+                steps,
+                row,
+                lambda column, row=row: steps.row_input(row, tap, step, column),
+                (tap, step),
             )
-            if factor is None:
-                continue
-            place = registers.at(row, column)
-            total = mul_add(factor, weights, load(registers.buffer, place))
-            stores += (Store(registers.buffer, place, total),)
-        return stores
+            continue
+        value = steps.row_input(row, tap, step, index(0))
+        if value is None:
+            continue
+        scalar = Var(value.type, context.names.fresh("x"))
+        statements += (Let(scalar, value),)
+        statements += _one_row(
+            context, registers, steps, row, lambda column, scalar=scalar: scalar, (tap, step)
+        )
+    return statements
 
-    return statements + each_vector(context, registers.tile, column_body, steps.width)
+
+def _one_row(
+    context: KernelContext,
+    registers: Accumulators,
+    steps: Steps,
+    row: int,
+    factor: Callable[[Expr], Expr | None],
+    at: tuple[int, Expr],
+) -> Block:
+    def column_body(column: Expr) -> Block:
+        scale = factor(column)
+        if scale is None:
+            return ()
+        place = registers.at(row, column)
+        weights = steps.weights(at[0], at[1], column)
+        return (Store(registers.buffer, place, mul_add(scale, weights, load(registers.buffer, place))),)
+
+    return each_vector(context, registers.tile, column_body, steps.width)
