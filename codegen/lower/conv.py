@@ -64,15 +64,33 @@ class ConvShape:
 
 
 def conv_shape(kind: Conv, x: tuple[int, ...], result: tuple[int, ...]) -> ConvShape:
-    """The shape of a convolution; one that looks at single pixels becomes one long row."""
-    window, groups = kind.window, kind.groups
+    """The shape of a convolution, without dimensions of size 1 that it does not look along.
+
+    One that looks at single pixels becomes one long row.
+    """
+    groups = kind.groups
     channels, filters = x[-1] // groups, result[-1] // groups
+    axes = [axis for axis in range(kind.window.rank) if not _is_idle(kind.window, axis, x)]
+    if axes and len(axes) < kind.window.rank:
+        x = (x[0], *(x[axis + 1] for axis in axes), x[-1])
+        result = (result[0], *(result[axis + 1] for axis in axes), result[-1])
+    window = _along(kind.window, axes) if axes else kind.window
     plain = (1,) * window.rank
     if window.size == plain and window.strides == plain and not any(window.low + window.high):
         pixels = x[0] * math.prod(x[1:-1])
         flat = Window((1,), (1,), (1,), (0,), (0,))
         return ConvShape(1, (pixels,), (pixels,), channels, filters, groups, flat)
     return ConvShape(x[0], x[1:-1], result[1:-1], channels, filters, groups, window)
+
+
+def _is_idle(window: Window, axis: int, x: tuple[int, ...]) -> bool:
+    unpadded = not window.low[axis] and not window.high[axis]
+    return x[axis + 1] == 1 and window.size[axis] == 1 and unpadded
+
+
+def _along(window: Window, axes: list[int]) -> Window:
+    fields = (window.size, window.strides, window.dilations, window.low, window.high)
+    return Window(*(tuple(values[axis] for axis in axes) for values in fields))
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,9 @@ class Source:
     linear: Callable[[Expr], Expr] | None = None
 
     def at_linear(self, number: Expr) -> Expr:
-        """The element with a row-major number."""
+        """The element with a row-major number; a single element answers to any number."""
+        if self.type.num_elements == 1:
+            return self.at(tuple(index(0) for _ in self.type.shape))
         if self.linear is not None:
             return self.linear(number)
         return self.at(delinearize(number, self.type.dims))
