@@ -152,7 +152,8 @@ def _array_from_fields(proto: onnx.TensorProto, dtype: DType, dims: tuple[int, .
     if per_entry > 1:
         return _unpacked((codes & 0xFF).astype(np.uint8), dtype, count).reshape(dims)
     if dtype is DType.BOOL:
-        return (codes != 0).reshape(dims)
+        flags: Array = (codes != 0).reshape(dims)
+        return flags
     if dtype.is_float:
         bits = np.uint16 if dtype.bits == 16 else np.uint8
         floats: Array = codes.astype(bits).view(dtype.numpy).reshape(dims)
