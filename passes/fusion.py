@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from lepton_cc.ir.graph import Graph, Op, Value
 from lepton_cc.ir.ops.constant import Constant
-from lepton_cc.ir.ops.movement import Broadcast, Reshape
+from lepton_cc.ir.ops.movement import Broadcast, Concat, Reshape
 from lepton_cc.ir.rewrite import without_dead_ops
 from lepton_cc.passes.fusion_laws import (
     WINDOWED,
     anchor,
-    is_cheap,
+    is_cheap_to_repeat,
     is_movement,
     is_pointwise,
     is_repeatable,
@@ -92,6 +92,7 @@ class Fusion:
                 and is_pointwise(op)
                 and op.result.type.shape == shape
                 and may_follow(op, inside)
+                and self._may_wait(members, index)
                 and self._within_limits([*members, index])
             )
             if not fits:
@@ -162,15 +163,18 @@ class Fusion:
 
     def _may_be_pulled(self, group: list[int], index: int, reads: Reads) -> bool:
         op = self._ops[index]
-        if anchor(op) is not None or (reads.repeated and not is_cheap(op)):
+        if anchor(op) is not None or (reads.repeated and not is_cheap_to_repeat(op)):
             return False
         if not is_repeatable(op) and self._is_needed_beside(group, op):
             return False
         if not is_movement(op) and reads.num_elements > op.result.type.num_elements:
             return False
         group_anchor = anchor(self._ops[group[0]])
-        windowed = group_anchor is not None and isinstance(group_anchor.kind, WINDOWED)
-        return not windowed or is_pointwise(op) or isinstance(op.kind, Broadcast)
+        if group_anchor is None or is_pointwise(op):
+            return True
+        if isinstance(group_anchor.kind, WINDOWED):
+            return isinstance(op.kind, Broadcast)
+        return not isinstance(op.kind, Concat)
 
     def _is_needed_beside(self, group: list[int], op: Op) -> bool:
         """True if the op's result must exist even if the op joins the group."""
@@ -192,6 +196,20 @@ class Fusion:
             if isinstance(op.kind, Reshape) and index != root and not inner:
                 kept.remove(index)
         return kept
+
+    def _may_wait(self, members: list[int], index: int) -> bool:
+        """True if the anchor may run as late as `index` without more bytes being alive."""
+        root = self._ops[members[0]]
+        between = (i for i in range(members[0] + 1, index) if i in self._ops)
+        if all(i in members or isinstance(self._ops[i].kind, Constant) for i in between):
+            return True
+        kept_alive = 0
+        for value in set(root.inputs):
+            producer = self._producers.get(value)
+            constant = producer is not None and isinstance(self._ops[producer].kind, Constant)
+            if not constant and max(self._readers[value]) < index:
+                kept_alive += value.type.size_bytes
+        return kept_alive <= root.result.type.size_bytes
 
     def _next_reader(self, members: list[int], rejected: set[int]) -> int | None:
         readers = {

@@ -30,6 +30,7 @@ REDUCTIONS = SINGLE_READ + REPEATED_READ
 # Anchors whose results may be finished by pointwise ops in the same body.
 FOLLOWED: tuple[type[OpKind], ...] = (*WINDOWED, Reduce, *REPEATED_READ)
 
+_CHEAP = (Clamp, Cast, Select, Dequantize, Constant, Slice, Broadcast, Reshape)
 _INDEXED = (Slice, Transpose, Broadcast, Reshape)
 _CHEAP_UNARY = frozenset(
     {
@@ -80,8 +81,8 @@ def is_repeatable(op: Op) -> bool:
     return isinstance(op.kind, (Broadcast, Slice))
 
 
-def is_cheap(op: Op) -> bool:
-    """True if every part costs about as much as an addition."""
+def is_cheap_to_repeat(op: Op) -> bool:
+    """True if every part costs about as much as an addition, its reads included."""
     return all(_is_cheap_kind(part.kind) for part in parts(op))
 
 
@@ -90,10 +91,7 @@ def _is_cheap_kind(kind: OpKind) -> bool:
         return kind.function in _CHEAP_UNARY
     if isinstance(kind, Binary):
         return kind.function not in _COSTLY_BINARY
-    return (
-        isinstance(kind, (Clamp, Cast, Select, Dequantize, Constant))
-        or Trait.MOVEMENT in kind.traits
-    )
+    return isinstance(kind, _CHEAP)
 
 
 def is_scalar_constant(op: Op) -> bool:

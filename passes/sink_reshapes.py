@@ -20,10 +20,27 @@ from lepton_cc.passes.manager import Pass
 def sink_below_function(op: Op, rewriter: Rewriter) -> Replacement:
     """For functions of one operand."""
     found = rewriter.match(op.operands[0], Reshape)
-    if found is None or not found[1].inputs[0].type.is_static:
+    if found is None or not _may_sink(found[1], rewriter):
         return None
     computed = rewriter.emit(op.kind, found[1].inputs[0], name=op.result.name)
     return (rewriter.emit(Reshape(found[0].shape), computed),)
+
+
+def _may_sink(reshape: Op, rewriter: Rewriter) -> bool:
+    """True for squeezes, and for regroupings between a value and its only reader.
+
+    A regrouping of a value that must exist anyway is a view there, but index arithmetic between
+    two ops of one kernel.
+    """
+    (x,) = reshape.inputs
+    if not x.type.is_static:
+        return False
+    squeezes = _wide(x.type.dims) == _wide(reshape.result.type.dims)
+    return squeezes or (rewriter.has_single_use(x) and rewriter.has_single_use(reshape.result))
+
+
+def _wide(dims: Sequence[int]) -> list[int]:
+    return [dim for dim in dims if dim != 1]
 
 
 @rule("f(reshape(x), reshape(y), c) = reshape(f(x, y, c))", Binary, Select)
@@ -46,7 +63,11 @@ def _common_source(op: Op, rewriter: Rewriter) -> tuple[int, ...] | None:
     sources = set()
     for value in op.inputs:
         found = rewriter.match(value, Reshape)
-        if found is not None and value.type.shape == op.result.type.shape:
+        if (
+            found is not None
+            and value.type.shape == op.result.type.shape
+            and _may_sink(found[1], rewriter)
+        ):
             sources.add(found[1].inputs[0].type.dims)
     return sources.pop() if len(sources) == 1 else None
 
@@ -74,8 +95,7 @@ def _unsqueezed(
 
     None unless both shapes are the same but for dimensions of size 1.
     """
-    wide = [dim for dim in target if dim != 1]
-    if wide != [dim for dim in source if dim != 1]:
+    if _wide(target) != _wide(source):
         return None
     padded = (1,) * (len(target) - len(dims)) + tuple(dims)
     kept = iter([own for own, dim in zip(padded, target, strict=True) if dim != 1])
