@@ -1,0 +1,97 @@
+"""Benchmark networks with random weights, built node by node: sizes are real, weights are not."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+# (expansion, output channels, blocks, stride of the first): MobileNetV2, table 2 (arXiv 1801.04381).
+_MOBILENET_V2_STAGES: Sequence[tuple[int, int, int, int]] = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+
+
+class _Builder:
+    """Collects nodes and initializers; activations are named by the node that makes them."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = np.random.default_rng(seed)
+        self.nodes: list[onnx.NodeProto] = []
+        self.weights: list[onnx.TensorProto] = []
+
+    def weight(self, shape: tuple[int, ...], scale: float) -> str:
+        """A random constant."""
+        name = f"w{len(self.weights)}"
+        values: NDArray[np.float32] = self._random.standard_normal(shape).astype(np.float32)
+        self.weights.append(numpy_helper.from_array(values * np.float32(scale), name))
+        return name
+
+    def constant(self, value: float) -> str:
+        """A scalar constant."""
+        name = f"w{len(self.weights)}"
+        self.weights.append(numpy_helper.from_array(np.float32(value), name))
+        return name
+
+    def node(self, op_type: str, inputs: Sequence[str], **attributes: object) -> str:
+        """A node with one output."""
+        name = f"{op_type.lower()}{len(self.nodes)}"
+        self.nodes.append(helper.make_node(op_type, inputs, [name], name, **attributes))
+        return name
+
+    def conv(self, x: str, shape: tuple[int, int, int], stride: int = 1, groups: int = 1) -> str:
+        """A convolution with bias, shape (input channels, output channels, kernel)."""
+        channels, filters, size = shape
+        fan_in = channels // groups * size * size
+        weights = self.weight((filters, channels // groups, size, size), fan_in**-0.5)
+        bias = self.weight((filters,), 0.1)
+        return self.node(
+            "Conv",
+            [x, weights, bias],
+            kernel_shape=[size, size],
+            strides=[stride, stride],
+            pads=[size // 2] * 4,
+            group=groups,
+        )
+
+    def relu6(self, x: str) -> str:
+        """min(max(x, 0), 6)."""
+        return self.node("Clip", [x, self.constant(0.0), self.constant(6.0)])
+
+
+def mobilenet_v2(size: int = 224, num_classes: int = 1000) -> onnx.ModelProto:
+    """MobileNetV2 1.0, batch norm folded: input `image` [1, 3, size, size], output `logits`."""
+    build = _Builder(seed=1)
+    x = build.relu6(build.conv("image", (3, 32, 3), stride=2))
+    channels = 32
+    for expansion, filters, blocks, first_stride in _MOBILENET_V2_STAGES:
+        for block in range(blocks):
+            stride = first_stride if block == 0 else 1
+            hidden = channels * expansion
+            y = x if expansion == 1 else build.relu6(build.conv(x, (channels, hidden, 1)))
+            y = build.relu6(build.conv(y, (hidden, hidden, 3), stride, groups=hidden))
+            y = build.conv(y, (hidden, filters, 1))
+            x = build.node("Add", [x, y]) if stride == 1 and channels == filters else y
+            channels = filters
+    x = build.relu6(build.conv(x, (channels, 1280, 1)))
+    x = build.node("Flatten", [build.node("GlobalAveragePool", [x])])
+    head = build.weight((num_classes, 1280), 1280**-0.5)
+    logits = build.node("Gemm", [x, head, build.weight((num_classes,), 0.1)], transB=1)
+    build.nodes[-1].output[0] = "logits"
+    assert logits
+    graph = helper.make_graph(
+        build.nodes,
+        "mobilenet_v2",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, size, size])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, num_classes])],
+        build.weights,
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    return helper.make_model(graph, ir_version=8, opset_imports=opsets)
