@@ -79,13 +79,6 @@ def lanes_of(names: Names, base: Expr, lanes: int, body: Body) -> Block:
     return (For(variable, index(0), index(lanes), body(base + variable), LoopKind.VECTOR),)
 
 
-def vector_blocks(extent: int, lanes: int) -> tuple[tuple[int, int], ...]:
-    """The static blocks (start, lanes) that cover `extent`: full vectors, then one short one."""
-    full = [(start, lanes) for start in range(0, extent - lanes + 1, lanes)]
-    rest = extent % lanes
-    return (*full, (extent - rest, rest)) if rest else tuple(full)
-
-
 def vectorized(names: Names, extent: int, lanes: int, body: Body, unroll: int = 1) -> Block:
     """A loop over [0, extent) in vectors of `lanes`, `unroll` of them an iteration, and the rest.
 

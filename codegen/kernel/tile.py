@@ -4,10 +4,10 @@ A tile keeps `rows` x `vectors` vector accumulators in registers. Each reduction
 `vectors` vectors of weights and `rows` scalars of input, and does rows * vectors multiply-adds.
 """
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lepton_cc.codegen.kernel.schedule import vector_blocks
 from lepton_cc.ir.target import Target
 
 # Multiply-adds that a core starts each cycle, loads that it starts, and the latency of one
@@ -38,16 +38,22 @@ def narrowed_lanes(columns: int, lanes: int) -> int:
     return min(lanes, 1 << max(0, columns - 1).bit_length())
 
 
-def balanced_parts(extent: int, largest: int) -> tuple[int, ...]:
-    """Sizes of the fewest parts of at most `largest` that cover `extent`, as equal as can be.
+def balanced_counts(extent: int, largest: int) -> tuple[tuple[int, int], ...]:
+    """(size, count) of the fewest parts of at most `largest` that cover `extent`.
 
-    Larger parts come first; there are at most two sizes.
+    The parts are as equal as can be: at most two sizes, larger first.
     """
     if extent == 0:
         return ()
     count = -(-extent // largest)
     small, extra = divmod(extent, count)
-    return (small + 1,) * extra + (small,) * (count - extra)
+    parts = ((small + 1, extra), (small, count - extra))
+    return tuple((size, number) for size, number in parts if number)
+
+
+def balanced_parts(extent: int, largest: int) -> tuple[int, ...]:
+    """The sizes of `balanced_counts`, one for each part."""
+    return tuple(size for size, count in balanced_counts(extent, largest) for _ in range(count))
 
 
 def _step_cycles(rows: int, vectors: int, *, broadcast_loads: bool) -> float:
@@ -65,6 +71,7 @@ def _candidates(rows: int, columns: int, lanes: int, registers: int) -> Iterator
                 yield Tile(tile_rows, vectors, lanes)
 
 
+@functools.cache
 def choose_tile(rows: int, columns: int, lanes: int, target: Target) -> Tile:
     """The tile with the fewest estimated cycles over a [rows, columns] result.
 
@@ -73,12 +80,12 @@ def choose_tile(rows: int, columns: int, lanes: int, target: Target) -> Tile:
 
     def cost(tile: Tile) -> tuple[float, int, int]:
         cycles = 0.0
-        for tile_rows in balanced_parts(rows, tile.rows):
-            for _, width in vector_blocks(columns, tile.columns):
+        for tile_rows, row_count in balanced_counts(rows, tile.rows):
+            whole, rest = divmod(columns, tile.columns)
+            for width, block_count in ((tile.columns, whole), (rest, 1)):
                 vectors = -(-width // lanes)
-                cycles += _step_cycles(
-                    tile_rows, vectors, broadcast_loads=target.broadcast_loads
-                )
+                step = _step_cycles(tile_rows, vectors, broadcast_loads=target.broadcast_loads)
+                cycles += row_count * block_count * step if width else 0.0
         return (cycles, -tile.rows * tile.vectors, -tile.rows)
 
     registers = max(target.vector_registers, 4)

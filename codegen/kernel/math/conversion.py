@@ -61,8 +61,8 @@ def _to_64_bits(x: Expr, target: DType) -> Expr:
         upper_half = (x >= 2.0**63) & (x < 2.0**64)
         far = (select(upper_half, x, 2.0**63) - 2.0**63).cast(DType.I64)
         word = select(upper_half, far, word)
-    beyond = (size >= 2.0**63) & (size < float("inf"))
-    return select(beyond, word ^ -(2**63), word).cast(target)
+    beyond = (x <= -(2.0**63)) | (x >= 2.0**63) if target is DType.I64 else x <= -(2.0**63)
+    return select(beyond & (size < float("inf")), word ^ -(2**63), word).cast(target)
 
 
 def saturating_cast(x: Expr, target: DType) -> Expr:

@@ -86,12 +86,12 @@ def from_bits(bits: Expr) -> Expr:
 
 def magnitude(x: Expr) -> Expr:
     """|x|, of NaN too."""
-    return from_bits(to_bits(x) & (2 ** (format_of(x).width - 1) - 1))
+    return from_bits(to_bits(x) & ((1 << (format_of(x).width - 1)) - 1))
 
 
 def sign_bits(x: Expr) -> Expr:
     """The sign bit in its place, as an integer."""
-    return to_bits(x) & -(2 ** (format_of(x).width - 1))
+    return to_bits(x) & -(1 << (format_of(x).width - 1))
 
 
 def with_sign(x: Expr, sign: Expr) -> Expr:

@@ -1,0 +1,110 @@
+"""Rebuilds kernels bottom-up: one function over expressions, shared parts visited once.
+
+What does not change keeps its identity, so sharing stays and a rewrite that does nothing returns
+the same objects.
+"""
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+
+from lepton_cc.codegen.kernel.ir import (
+    Binary,
+    Bitcast,
+    Block,
+    Cast,
+    Compare,
+    Expr,
+    For,
+    If,
+    Kernel,
+    Let,
+    Load,
+    MulAdd,
+    Select,
+    Stmt,
+    Store,
+    Unary,
+)
+from lepton_cc.ir.diagnostics import InternalError
+
+Rule = Callable[[Expr], Expr]
+
+
+class Rewriter:
+    """Applies a rule to every expression, operands first; leaves alone what the rule returns."""
+
+    def __init__(self, rule: Rule) -> None:
+        self._rule = rule
+        self._known: dict[Expr, Expr] = {}
+
+    def expression(self, root: Expr) -> Expr:
+        """The rewritten expression. Iterative: expressions are deeper than Python's stack."""
+        pending = [root]
+        while pending:
+            top = pending[-1]
+            missing = [part for part in top.operands() if part not in self._known]
+            if missing:
+                pending.extend(missing)
+                continue
+            pending.pop()
+            if top not in self._known:
+                operands = tuple(self._known[part] for part in top.operands())
+                self._known[top] = self._rule(with_operands(top, operands))
+        return self._known[root]
+
+    def block(self, block: Block) -> Block:
+        """The rewritten statements."""
+        statements = tuple(self.statement(statement) for statement in block)
+        same = all(new is old for new, old in zip(statements, block, strict=True))
+        return block if same else statements
+
+    def statement(self, statement: Stmt) -> Stmt:
+        """The rewritten statement."""
+        match statement:
+            case For(var, begin, end, body, kind):
+                new: Stmt = For(
+                    var, self.expression(begin), self.expression(end), self.block(body), kind
+                )
+            case Store(buffer, index, value):
+                new = Store(buffer, self.expression(index), self.expression(value))
+            case Let(var, value):
+                new = Let(var, self.expression(value))
+            case If(condition, then, otherwise):
+                new = If(self.expression(condition), self.block(then), self.block(otherwise))
+            case _:
+                raise InternalError(f"no rewriting of {type(statement).__name__}")
+        return statement if _same_parts(statement, new) else new
+
+
+def rewrite(kernel: Kernel, rule: Rule) -> Kernel:
+    """The kernel with the rule applied to all its expressions; itself if nothing changes."""
+    body = Rewriter(rule).block(kernel.body)
+    return kernel if body is kernel.body else replace(kernel, body=body)
+
+
+def with_operands(expr: Expr, operands: tuple[Expr, ...]) -> Expr:
+    """The expression over other operands; itself if they are its own."""
+    if all(new is old for new, old in zip(operands, expr.operands(), strict=True)):
+        return expr
+    match expr, operands:
+        case Load(type_, buffer), (index,):
+            return Load(type_, buffer, index)
+        case Unary(type_, op), (operand,):
+            return Unary(type_, op, operand)
+        case Binary(type_, op), (lhs, rhs):
+            return Binary(type_, op, lhs, rhs)
+        case Compare(type_, op), (lhs, rhs):
+            return Compare(type_, op, lhs, rhs)
+        case Select(type_), (condition, on_true, on_false):
+            return Select(type_, condition, on_true, on_false)
+        case Cast(type_), (operand,):
+            return Cast(type_, operand)
+        case Bitcast(type_), (operand,):
+            return Bitcast(type_, operand)
+        case MulAdd(type_), (lhs, rhs, addend):
+            return MulAdd(type_, lhs, rhs, addend)
+    raise InternalError(f"no rewriting of {type(expr).__name__}")
+
+
+def _same_parts(old: Stmt, new: Stmt) -> bool:
+    return all(getattr(old, part.name) is getattr(new, part.name) for part in fields(old))
