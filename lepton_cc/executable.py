@@ -1,6 +1,7 @@
 """Running a compiled program in this process: machine code, arena, constants and ports."""
 
 import ctypes
+import time
 from collections.abc import Mapping
 
 import numpy as np
@@ -41,6 +42,7 @@ class Executable:
         text = emit_module(program, in_process=True)
         self._code = LoadedCode(text, program.target, llvm_level)
         self._function = self._code.function(f"{program.name}_execute", 5)
+        self._repeat = self._code.function(f"{program.name}_repeat", 5)
         self._weights = aligned_bytes(program.constants_bytes)
         self._weights[:] = np.frombuffer(program.constants_blob(), dtype=np.uint8)
         self._arena = aligned_bytes(program.arena_bytes + _GUARD.size)
@@ -68,7 +70,9 @@ class Executable:
             port.name: np.zeros(port.type.dims, dtype=port.type.dtype.numpy)
             for port in self._program.outputs
         }
-        return PreparedCall(self._function, arrays, outputs, self._arena, self._weights)
+        return PreparedCall(
+            self._function, self._repeat, arrays, outputs, self._arena, self._weights
+        )
 
 
 class PreparedCall:
@@ -77,12 +81,14 @@ class PreparedCall:
     def __init__(
         self,
         function: "ctypes._FuncPointer",
+        repeat: "ctypes._FuncPointer",
         inputs: list[Array],
         outputs: dict[str, Array],
         arena: NDArray[np.uint8],
         weights: NDArray[np.uint8],
     ) -> None:
         self._function = function
+        self._repeat = repeat
         self._inputs = inputs
         self.outputs = outputs
         self._in = (ctypes.c_void_p * max(len(inputs), 1))(*[a.ctypes.data for a in inputs])
@@ -94,9 +100,15 @@ class PreparedCall:
             ctypes.addressof(self._out),
             arena.ctypes.data,
             weights.ctypes.data,
-            None,
         )
 
     def run(self) -> None:
         """Runs the machine code; the results are in `outputs`."""
-        self._function(*self._arguments)
+        self._function(*self._arguments, None)
+
+    def seconds(self, num_runs: int) -> float:
+        """Seconds of one run, the mean over a loop of machine code."""
+        count = ctypes.c_uint64(num_runs)
+        start = time.perf_counter()
+        self._repeat(*self._arguments, ctypes.addressof(count))
+        return (time.perf_counter() - start) / num_runs

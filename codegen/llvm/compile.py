@@ -3,6 +3,7 @@
 import ctypes
 import functools
 from dataclasses import dataclass
+from typing import Self
 
 import llvmlite.binding as llvm
 
@@ -80,7 +81,8 @@ def compile_module(
     """
     machine = _machine(target, speed_level, jit=False)
     module = _optimized(text, machine, speed_level, small=small)
-    listing = machine.emit_assembly(module) if assembly else ""
+    # Of a copy: code generation changes the module, and the object must not depend on the listing.
+    listing = machine.emit_assembly(module.clone()) if assembly else ""
     return MachineCode(machine.emit_object(module), listing)
 
 
@@ -93,6 +95,21 @@ class LoadedCode:
         self._engine = llvm.create_mcjit_compiler(module, machine)
         self._engine.finalize_object()
 
+    @classmethod
+    def from_object(cls, content: bytes, target: Target) -> Self:
+        """Loads an object file that was compiled for a native target.
+
+        Raises:
+            InternalError: the bytes are no object file.
+        """
+        loaded = cls("", target, 0)
+        try:
+            loaded._engine.add_object_file(llvm.ObjectFileRef.from_data(content))
+        except RuntimeError as error:
+            raise InternalError(f"LLVM does not load the object file: {error}") from error
+        loaded._engine.finalize_object()
+        return loaded
+
     def address(self, symbol: str) -> int:
         """Address of a function."""
         return int(self._engine.get_function_address(symbol))
@@ -100,4 +117,9 @@ class LoadedCode:
     def function(self, symbol: str, num_pointers: int) -> "ctypes._CFunctionType":
         """A function of pointers that gives nothing, callable from Python."""
         kind = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * num_pointers)
+        return kind(self.address(symbol))
+
+    def status_function(self, symbol: str, num_pointers: int) -> "ctypes._CFunctionType":
+        """A function of pointers that gives a `lepton_status`, callable from Python."""
+        kind = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * num_pointers)
         return kind(self.address(symbol))

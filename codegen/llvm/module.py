@@ -5,6 +5,7 @@
     NAME_weights                                  all constants, one aligned section
 
 In process there are no entry points: the caller calls `NAME_execute` and gives the constants.
+`NAME_repeat` does so many times, for measurements. With exposed kernels, each can be called alone.
 """
 
 from lepton_cc.codegen.kernel.ir import INDEX, Buffer, For, LoopKind, Space, Var
@@ -24,16 +25,19 @@ _OK, _NULL_ARGUMENT, _MISALIGNED_ARENA = 0, -1, -2
 _ARENA_ALIGNMENT = 16
 
 
-def emit_module(program: Program, *, in_process: bool = False) -> str:
+def emit_module(
+    program: Program, *, in_process: bool = False, expose_kernels: bool = False
+) -> str:
     """The module as LLVM IR text."""
-    return _ModuleEmitter(program, in_process=in_process).text()
+    return _ModuleEmitter(program, in_process, expose_kernels).text()
 
 
 class _ModuleEmitter:
     """Collects the parts of one module."""
 
-    def __init__(self, program: Program, *, in_process: bool) -> None:
+    def __init__(self, program: Program, in_process: bool, expose_kernels: bool) -> None:
         self._program = program
+        self._expose_kernels = expose_kernels
         self._target: Target = program.target
         self._in_process = in_process
         self._index = f"i{program.target.pointer_bits}"
@@ -50,7 +54,9 @@ class _ModuleEmitter:
         ]
         parts = [f'target triple = "{self._target.triple}"', ""]
         parts += [*kernels, *tasks, self._execute()]
-        if not self._in_process:
+        if self._in_process:
+            parts.append(self._repeat())
+        else:
             parts += [self._weights(), *self._entry_points()]
         return "\n".join([*parts, *sorted(self._intrinsics), self._attributes()]) + "\n"
 
@@ -77,7 +83,8 @@ class _ModuleEmitter:
             body = (_ranged(loop, emitter),)
         emitter.emit_block(body)
         self._intrinsics |= emitter.intrinsics
-        head = f"define internal void @{self._symbol(kernel.name)}({', '.join(parameters)}) #0 {{"
+        linkage = "" if self._expose_kernels else "internal "
+        head = f"define {linkage}void @{self._symbol(kernel.name)}({', '.join(parameters)}) #0 {{"
         return "\n".join([head, "entry:", emitter.text(), "  ret void", "}", ""])
 
     def _parameter(self, buffer: Buffer, function: KernelFunction) -> str:
@@ -200,6 +207,30 @@ class _ModuleEmitter:
             f"c{number}.end:",
         ]
         return lines
+
+    def _repeat(self) -> str:
+        """The serial program, run a number of times that is read from memory."""
+        name = self._program.name
+        return "\n".join(
+            [
+                f"define void @{name}_repeat"
+                "(ptr %in, ptr %out, ptr %arena, ptr %weights, ptr %count) #0 {",
+                "entry:",
+                "  %last = load i64, ptr %count",
+                "  br label %again",
+                "again:",
+                "  %done = phi i64 [ 0, %entry ], [ %next, %again ]",
+                f"  call void @{name}_execute"
+                "(ptr %in, ptr %out, ptr %arena, ptr %weights, ptr null) noinline",
+                "  %next = add i64 %done, 1",
+                "  %more = icmp ult i64 %next, %last",
+                "  br i1 %more, label %again, label %end",
+                "end:",
+                "  ret void",
+                "}",
+                "",
+            ]
+        )
 
     # Entry points
 
