@@ -13,6 +13,7 @@ None. What it emitted is kept only if it gave values. All ops are pure, so what 
 unread is dropped.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -35,6 +36,7 @@ RuleFunction = Callable[[Op, "Rewriter"], Replacement]
 # Rules are meant to shrink or to order; a graph of n ops that still changes after this many sweeps
 # beyond n has rules that undo each other.
 _EXTRA_SWEEPS = 32
+_NUMBERING = re.compile(r"(\.[0-9]+)+$")
 
 
 class Statistics:
@@ -116,7 +118,7 @@ class Rewriter:
         op = self.producer(value)
         if op is None or not isinstance(op.kind, kind):
             return None
-        self._location = self._location.merge(op.location)
+        self._location = op.location.merge(self._location)
         return op.kind, op
 
     def constant_array(self, value: Value | None) -> Array | None:
@@ -158,7 +160,8 @@ class Rewriter:
         self._pending.append(op)
         for result in results:
             self._made[result] = op
-            self._stems[result] = name or kind.mnemonic
+            # Numbers that an earlier rewrite appended would pile up.
+            self._stems[result] = _NUMBERING.sub("", name) or kind.mnemonic
         return results
 
     def constant(

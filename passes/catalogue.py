@@ -3,6 +3,7 @@
 from lepton_cc.passes.canonicalize import Canonicalize
 from lepton_cc.passes.eliminate_common_subexpressions import EliminateCommonSubexpressions
 from lepton_cc.passes.eliminate_dead_code import EliminateDeadCode
+from lepton_cc.passes.fold_batchnorm import FoldBatchnorm
 from lepton_cc.passes.fold_constants import FoldConstants
 from lepton_cc.passes.fuse_activations import FuseActivations
 from lepton_cc.passes.fuse_elementwise import FuseElementwise
@@ -17,6 +18,7 @@ from lepton_cc.passes.sink_reshapes import SinkReshapes
 
 PASSES = PassRegistry()
 PASSES.add(FoldConstants)
+PASSES.add(FoldBatchnorm)
 PASSES.add(Canonicalize)
 PASSES.add(EliminateCommonSubexpressions)
 PASSES.add(EliminateDeadCode)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from lepton_cc.ir.graph import Graph, Op
 from lepton_cc.ir.ops.constant import Constant
 from lepton_cc.ir.ops.fused import Fused
@@ -42,7 +44,9 @@ class FoldConstants(Pass):
         given = sum(operand.type.size_bytes for operand in op.inputs)
         if sum(result.type.size_bytes for result in op.results) > max(given, self.max_bytes):
             return None
+        with np.errstate(all="ignore"):
+            arrays = op.kind.evaluate(operands)
         return tuple(
             rewriter.emit(Constant(Tensor(array), result.type.quantization), name=result.name)
-            for array, result in zip(op.kind.evaluate(operands), op.results, strict=True)
+            for array, result in zip(arrays, op.results, strict=True)
         )

@@ -84,7 +84,10 @@ class _Sketch:
 
     def value(self, wanted: Callable[[TensorType], bool]) -> Value | None:
         fitting = [value for value in self.values if wanted(value.type)]
-        return self.one_of(fitting) if fitting else None
+        if not fitting:
+            return None
+        # Chains are what laws merge, so that the latest value is the likeliest.
+        return fitting[-1] if self.boolean() else self.one_of(fitting)
 
     def constant(self, type_: TensorType) -> Value:
         dtype = type_.dtype
@@ -335,7 +338,7 @@ def graphs(draw: st.DrawFn, max_ops: int = 12) -> Graph:
     for index in range(sketch.integer(0, 2)):
         type_ = TensorType(sketch.one_of(DTYPES), sketch.shape())
         sketch.values.append(sketch.builder.input(f"x{index}", type_))
-    for _ in range(sketch.integer(1, max_ops)):
+    for _ in range(sketch.integer(max_ops // 2, max_ops)):
         sketch.one_of(_MAKERS)(sketch)
     outputs = sketch.values[-2:]
     return sketch.builder.finish(outputs, [f"out{index}" for index in range(len(outputs))])
