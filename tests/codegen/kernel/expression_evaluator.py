@@ -117,7 +117,7 @@ class Evaluator:
             return self._variables[expr]
         if isinstance(expr, Load):
             content = self._memory[expr.buffer]
-            assert parts[0] >= 0, f"{expr.buffer.name} is read at {parts[0]}"
+            assert np.all(parts[0] >= 0), f"{expr.buffer.name} is read at {parts[0]}"
             return np.asarray(content[parts[0]])
         if isinstance(expr, Unary):
             return self._unary(expr, parts[0])

@@ -1,0 +1,211 @@
+"""One kernel as a static C99 function."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from lepton_cc.codegen.c.expressions import ExpressionEmitter
+from lepton_cc.codegen.c.support import SupportFunction
+from lepton_cc.codegen.c.types import comment, element_type, identifier, memory_type, value_type
+from lepton_cc.codegen.kernel.ir import (
+    INDEX,
+    Block,
+    Buffer,
+    Const,
+    Expr,
+    For,
+    If,
+    Kernel,
+    Let,
+    Load,
+    LoopKind,
+    ScalarType,
+    Stmt,
+    Store,
+    Var,
+    walk,
+)
+from lepton_cc.codegen.kernel.legalize import expand
+from lepton_cc.ir.diagnostics import InternalError
+
+_INDENT = "    "
+
+
+@dataclass(frozen=True, slots=True)
+class CFunction:
+    """A kernel's text, and the support functions that it calls."""
+
+    text: str
+    support: tuple[SupportFunction, ...]
+
+
+def emit_kernel(
+    kernel: Kernel,
+    symbol: str | None = None,
+    *,
+    aliased: frozenset[str] = frozenset(),
+    nodes: Sequence[str] = (),
+) -> CFunction:
+    """`static void symbol(parameters)`; a parallel loop's kernel takes its range as well.
+
+    Roundings and square roots, which C without a library lacks, are expanded into arithmetic.
+    `aliased` names the parameters whose storage may be that of another one: the others are
+    `restrict`. `nodes` are the ONNX nodes that the comment names.
+    """
+    expanded = expand(kernel, roundings=True, square_roots=True)
+    return _KernelEmitter(expanded).function(symbol or identifier(kernel.name), aliased, nodes)
+
+
+class _KernelEmitter:
+    """Prints one kernel; every variable has a name of its own, so that nothing is shadowed."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._taken: set[str] = set()
+        self._buffers = {
+            buffer: self._unique(buffer.name) for buffer in (*kernel.parameters, *kernel.locals)
+        }
+        self._variables: dict[Var, str] = {}
+        self._lines: list[str] = []
+        self._support: set[SupportFunction] = set()
+        self._temporaries = 0
+        self._read_buffers, self._read_variables = _what_is_read(kernel)
+
+    def function(self, symbol: str, aliased: frozenset[str], nodes: Sequence[str]) -> CFunction:
+        """The whole function."""
+        kernel, loop = self._kernel, self._kernel.parallel_loop
+        parameters = [self._parameter(buffer, aliased) for buffer in kernel.parameters]
+        body = kernel.body
+        if loop is not None:
+            begin, end = Var(INDEX, "begin"), Var(INDEX, "end")
+            for bound in (begin, end):
+                self._variables[bound] = self._unique(bound.name)
+                parameters.append(f"const ptrdiff_t {self._variables[bound]}")
+            body = (For(loop.var, begin, end, loop.body, LoopKind.SERIAL),)
+        self._declare_locals()
+        self._block(body, 1)
+        note = [f"/* {comment(', '.join(nodes))} */"] if nodes else []
+        head = f"static void {symbol}({', '.join(parameters) or 'void'})"
+        text = "\n".join([*note, head, "{", *self._lines, "}"]) + "\n"
+        return CFunction(text, tuple(sorted(self._support)))
+
+    def _parameter(self, buffer: Buffer, aliased: frozenset[str]) -> str:
+        const = "" if buffer.written else "const "
+        restrict = "" if buffer.name in aliased else "restrict "
+        return f"{const}{memory_type(buffer.dtype)} *{restrict}{self._buffers[buffer]}"
+
+    def _declare_locals(self) -> None:
+        for buffer in self._kernel.parameters:
+            if buffer not in self._read_buffers:
+                self._lines.append(f"{_INDENT}(void){self._buffers[buffer]};")
+        for buffer in self._kernel.locals:
+            if buffer in self._read_buffers:
+                kind = element_type(buffer.dtype)
+                self._lines.append(f"{_INDENT}{kind} {self._buffers[buffer]}[{buffer.size}];")
+
+    def _unique(self, name: str) -> str:
+        base = candidate = identifier(name)
+        number = 1
+        while candidate in self._taken:
+            number += 1
+            candidate = f"{base}_{number}"
+        self._taken.add(candidate)
+        return candidate
+
+    # Statements
+
+    def _block(self, block: Block, depth: int) -> None:
+        for statement in block:
+            self._statement(statement, depth)
+
+    def _statement(self, statement: Stmt, depth: int) -> None:
+        match statement:
+            case For():
+                self._for(statement, depth)
+            case Store(buffer, index, value):
+                at, text = self._emit(depth, index, value)
+                cast = f"({element_type(buffer.dtype)})" if value_type(value.type) == "int" else ""
+                operand = f"({text})" if cast else text
+                self._line(depth, f"{self._buffers[buffer]}[{at}] = {cast}{operand};")
+            case Let(var, value):
+                if var in self._read_variables:
+                    (text,) = self._emit(depth, value)
+                    self._variables[var] = self._unique(var.name)
+                    self._line(
+                        depth, f"const {value_type(var.type)} {self._variables[var]} = {text};"
+                    )
+            case If(condition, then, otherwise):
+                (text,) = self._emit(depth, condition)
+                self._line(depth, f"if ({text}) {{")
+                self._block(then, depth + 1)
+                if otherwise:
+                    self._line(depth, "} else {")
+                    self._block(otherwise, depth + 1)
+                self._line(depth, "}")
+            case _:
+                raise InternalError(f"no C for {type(statement).__name__}")
+
+    def _for(self, loop: For, depth: int) -> None:
+        begin = self._bound(loop.begin, depth)
+        end = self._bound(loop.end, depth)
+        name = self._unique(loop.var.name)
+        self._variables[loop.var] = name
+        self._line(depth, f"for (ptrdiff_t {name} = {begin}; {name} < {end}; ++{name}) {{")
+        self._block(loop.body, depth + 1)
+        self._line(depth, "}")
+
+    def _bound(self, expr: Expr, depth: int) -> str:
+        (text,) = self._emit(depth, expr)
+        return text if isinstance(expr, Const | Var) else self._temporary(INDEX, text, depth)
+
+    def _emit(self, depth: int, *expressions: Expr) -> tuple[str, ...]:
+        emitter = ExpressionEmitter(
+            self._variables,
+            self._buffers,
+            lambda type_, text: self._temporary(type_, text, depth),
+            self._support,
+        )
+        return emitter.emit(*expressions)
+
+    def _temporary(self, type_: ScalarType, text: str, depth: int) -> str:
+        self._temporaries += 1
+        name = self._unique(f"t{self._temporaries}")
+        self._line(depth, f"const {value_type(type_)} {name} = {text};")
+        return name
+
+    def _line(self, depth: int, text: str) -> None:
+        self._lines.append(_INDENT * depth + text)
+
+
+def _what_is_read(kernel: Kernel) -> tuple[set[Buffer], set[Var]]:
+    """The buffers that statements read or write, and the variables that they read."""
+    buffers: set[Buffer] = set()
+    variables: set[Var] = set()
+    seen: set[Expr] = set()
+    pending: list[Expr] = []
+    for statement in walk(kernel.body):
+        if isinstance(statement, Store):
+            buffers.add(statement.buffer)
+        pending.extend(_expressions(statement))
+    while pending:
+        expr = pending.pop()
+        if expr in seen:
+            continue
+        seen.add(expr)
+        pending.extend(expr.operands())
+        if isinstance(expr, Load):
+            buffers.add(expr.buffer)
+        elif isinstance(expr, Var):
+            variables.add(expr)
+    return buffers, variables
+
+
+def _expressions(statement: Stmt) -> Iterator[Expr]:
+    match statement:
+        case For(_, begin, end):
+            yield from (begin, end)
+        case Store(_, index, value):
+            yield from (index, value)
+        case Let(_, value):
+            yield value
+        case If(condition):
+            yield condition
