@@ -315,7 +315,10 @@ class _ConvLowering:
         total_channels = shape.channels * shape.groups
         size, dilation = window.size[-1], window.dilations[-1]
         column = place.column * window.strides[-1] - window.low[-1]
-        pixel = linearize((place.outer[0], *inputs, column), (shape.batch, *shape.dims))
+        # The first tap may lie in the padding, outside the row: no dimension may be left out.
+        pixel = place.outer[0]
+        for position, dim in zip((*inputs, column), shape.dims, strict=True):
+            pixel = pixel * dim + position
         first_channel: Expr = place.group * shape.channels
         if shape.depthwise:
             first_channel = place.block * self.tile.columns
