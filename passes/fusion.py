@@ -16,6 +16,7 @@ from lepton_cc.ir.rewrite import without_dead_ops
 from lepton_cc.passes.fusion_laws import (
     WINDOWED,
     anchor,
+    expression_size,
     is_cheap_to_repeat,
     is_movement,
     is_pointwise,
@@ -31,10 +32,15 @@ from lepton_cc.passes.outline import outline
 
 @dataclass(frozen=True, slots=True)
 class FusionLimits:
-    """How big one body may become: ops without constants, and distinct operands."""
+    """How big one body may become: ops without constants, distinct operands, and the expression.
+
+    The expression of one output element counts an op as often as it is read: a chain of ops that
+    each read the one before twice doubles it with every op.
+    """
 
     max_ops: int = 24
     max_operands: int = 12
+    max_expression: int = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,13 +237,13 @@ class Fusion:
         }
 
     def _within_limits(self, members: Iterable[int]) -> bool:
-        group = set(members)
-        ops = [self._ops[index] for index in sorted(group)]
-        made = {result for op in ops for result in op.results}
-        operands = {v for op in ops for v in op.inputs if v not in made and not self._is_scalar(v)}
+        group = sorted(set(members))
+        ops = [self._ops[index] for index in group]
+        fused = outline(ops, ops[-1].result)
         return (
             sum(num_parts(op) for op in ops) <= self._limits.max_ops
-            and len(operands) <= self._limits.max_operands
+            and sum(not self._is_scalar(v) for v in fused.inputs) <= self._limits.max_operands
+            and expression_size(fused) <= self._limits.max_expression
         )
 
     def _is_scalar(self, value: Value) -> bool:

@@ -63,6 +63,20 @@ def anchor(op: Op) -> Op | None:
     return next((part for part in parts(op) if not is_free_of_anchor(part.kind)), None)
 
 
+def expression_size(op: Op) -> int:
+    """Ops of the expression of one element, shared ones counted at each use.
+
+    An anchor ends the expressions of its operands: what follows reads its result once.
+    """
+    sizes: dict[Value, int] = {}
+    largest = 1
+    for part in parts(op):
+        size = 1 + sum(sizes.get(operand, 1) for operand in part.inputs)
+        largest = max(largest, size)
+        sizes[part.results[0]] = size if is_free_of_anchor(part.kind) else 1
+    return largest
+
+
 def is_pointwise(op: Op) -> bool:
     """True if all parts are pointwise or constants."""
     return all(isinstance(p.kind, Constant) or Trait.POINTWISE in p.kind.traits for p in parts(op))
