@@ -6,6 +6,7 @@ from lepton_cc.ir.graph import Op
 from lepton_cc.ir.ops.conv import Conv, ConvTranspose
 from lepton_cc.ir.ops.fused import Fused
 from lepton_cc.ir.ops.matmul import MatMul
+from lepton_cc.ir.ops.scan import GruScan, LstmScan, RnnScan
 
 
 def num_macs(op: Op) -> int:
@@ -19,6 +20,9 @@ def num_macs(op: Op) -> int:
     if isinstance(kind, ConvTranspose):
         weights = op.inputs[1].type.dims
         return op.inputs[0].type.num_elements * math.prod(weights[:-2]) * weights[-1]
+    if isinstance(kind, LstmScan | GruScan | RnnScan):
+        steps, batch, _ = op.inputs[0].type.dims
+        return steps * batch * op.inputs[1].type.num_elements
     if isinstance(kind, MatMul):
         return op.result.type.num_elements * op.inputs[0].type.dims[-1]
     return 0

@@ -5,14 +5,26 @@ from collections.abc import Callable, Mapping
 from lepton_cc.codegen.kernel.ir import Block
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.conv import lower_conv
+from lepton_cc.codegen.lower.cumulative import lower_cumulative
 from lepton_cc.codegen.lower.matmul import lower_matmul
+from lepton_cc.codegen.lower.normalization import lower_layer_norm, lower_rms_norm
 from lepton_cc.codegen.lower.pool import lower_average_pool, lower_max_pool
 from lepton_cc.codegen.lower.reduce import lower_arg_reduce, lower_reduce, lower_softmax
+from lepton_cc.codegen.lower.resample import lower_resample
+from lepton_cc.codegen.lower.scan import lower_gru_scan, lower_lstm_scan, lower_rnn_scan
+from lepton_cc.codegen.lower.scatter import lower_scatter
+from lepton_cc.codegen.lower.topk import lower_topk
 from lepton_cc.ir.op_kind import OpKind
 from lepton_cc.ir.ops.conv import Conv
+from lepton_cc.ir.ops.cumulative import Cumulative
 from lepton_cc.ir.ops.matmul import MatMul
+from lepton_cc.ir.ops.normalization import LayerNorm, RmsNorm
 from lepton_cc.ir.ops.pool import AveragePool, MaxPool
 from lepton_cc.ir.ops.reduce import ArgReduce, Reduce, Softmax
+from lepton_cc.ir.ops.resample import Resample
+from lepton_cc.ir.ops.scan import GruScan, LstmScan, RnnScan
+from lepton_cc.ir.ops.scatter import Scatter
+from lepton_cc.ir.ops.topk import TopK
 
 ANCHORS: Mapping[type[OpKind], Callable[[KernelContext], Block]] = {
     Conv: lower_conv,
@@ -22,4 +34,13 @@ ANCHORS: Mapping[type[OpKind], Callable[[KernelContext], Block]] = {
     Reduce: lower_reduce,
     ArgReduce: lower_arg_reduce,
     Softmax: lower_softmax,
+    LayerNorm: lower_layer_norm,
+    RmsNorm: lower_rms_norm,
+    Resample: lower_resample,
+    Scatter: lower_scatter,
+    TopK: lower_topk,
+    Cumulative: lower_cumulative,
+    RnnScan: lower_rnn_scan,
+    GruScan: lower_gru_scan,
+    LstmScan: lower_lstm_scan,
 }

@@ -5,10 +5,12 @@ import math
 from lepton_cc.codegen.kernel import math as kernel_math
 from lepton_cc.codegen.kernel.ir import Const, Expr, select
 from lepton_cc.codegen.kernel.math import convert
+from lepton_cc.codegen.lower.quantization import dequantized, quantized
 from lepton_cc.codegen.lower.representation import compute_type, rounded
 from lepton_cc.codegen.lower.source import Index, Source
 from lepton_cc.ir.op_kind import OpKind
 from lepton_cc.ir.ops.elementwise import Binary, Cast, Clamp, Select, Unary
+from lepton_cc.ir.ops.quantization import Dequantize, Quantize
 from lepton_cc.ir.types import TensorType
 
 
@@ -39,6 +41,10 @@ def pointwise_value(
         value = clamp(values[0], kind.low, kind.high)
     elif isinstance(kind, Cast):
         value = convert(values[0], operands[0].dtype, kind.dtype, saturate=kind.saturate)
+    elif isinstance(kind, Quantize):
+        value = quantized(kind, values, operands)
+    elif isinstance(kind, Dequantize):
+        value = dequantized(kind, values, operands)
     else:
         raise AssertionError(f"{kind.mnemonic} is not pointwise")
     assert value.type is compute_type(result.dtype), (kind, value.type)
