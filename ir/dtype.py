@@ -5,6 +5,7 @@ generated buffers; only constants and files pack them.
 """
 
 import enum
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -68,7 +69,7 @@ class DType(enum.Enum):
         return max(1, self.bits // 8)
 
     @property
-    def numpy(self) -> np.dtype[np.generic]:
+    def numpy(self) -> np.dtype[Any]:
         """NumPy's representation of the type."""
         return _NUMPY[self]
 
@@ -82,7 +83,7 @@ class DType(enum.Enum):
         return _FROM_NUMPY[np.dtype(dtype).newbyteorder("=")]
 
 
-_NUMPY: dict[DType, np.dtype[np.generic]] = {
+_NUMPY: dict[DType, np.dtype[Any]] = {
     DType.F64: np.dtype(np.float64),
     DType.F32: np.dtype(np.float32),
     DType.F16: np.dtype(np.float16),

@@ -2,6 +2,7 @@
 
 import hashlib
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.types import TensorType
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 
 
 class Tensor:

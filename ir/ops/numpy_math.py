@@ -31,9 +31,8 @@ def sigmoid(x: Array) -> Array:
 def gelu(x: Array) -> Array:
     """0.5 x (1 + erf(x / sqrt 2)), in binary64, rounded to x's dtype."""
     wide = x.astype(np.float64)
-    return (0.5 * wide * (1 + np.asarray(_erf(wide / math.sqrt(2)))).reshape(x.shape)).astype(
-        x.dtype
-    )
+    cumulative: Array = 0.5 * (1 + np.asarray(_erf(wide / math.sqrt(2))).reshape(x.shape))
+    return (wide * cumulative).astype(x.dtype)
 
 
 def _wide(x: Array) -> Array:

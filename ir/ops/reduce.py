@@ -77,7 +77,8 @@ class Reduce(OpKind):
         empty = math.prod(x.shape[axis] for axis in self.axes) == 0
         shape = reduced_shape(tuple(x.shape), self.axes, self.keep_dims)
         if empty and self.function in (ReduceFunction.MAX, ReduceFunction.MIN):
-            return (np.full(shape, self.identity(dtype), dtype=x.dtype),)
+            fill = np.asarray(self.identity(dtype), dtype=x.dtype)
+            return (np.broadcast_to(fill, [dim for dim in shape if isinstance(dim, int)]),)
         with np.errstate(all="ignore"):
             y = np.asarray(_NUMPY[self.function](wide, axis=self.axes, keepdims=self.keep_dims))
         return (y.astype(x.dtype),)
