@@ -29,8 +29,16 @@ class DimBindings:
         for candidate in (name, positional):
             if candidate in self.sizes:
                 self.known[candidate] = None
-                return self.sizes[candidate]
+                return self._checked(candidate)
         return SymbolicDim(name)
+
+    def _checked(self, name: str) -> int:
+        size = self.sizes[name]
+        if not 1 <= size <= MAX_TENSOR_BYTES:
+            raise NodeRefusal(
+                f"dimension {name!r} cannot be {size}", "give a positive size", Code.OPEN_DIMENSION
+            )
+        return size
 
     def unknown(self) -> tuple[str, ...]:
         """Names that were given a size although the model does not have them."""

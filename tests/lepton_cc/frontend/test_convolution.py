@@ -1,5 +1,7 @@
 """Conv, ConvTranspose, pools, MatMul, Gemm and BatchNormalization against ONNX Runtime."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from lepton_cc.frontend.importer import import_model
 from lepton_cc.ir.diagnostics import Refused
 from lepton_cc.ir.ops.constant import Constant
 from lepton_cc.ir.ops.conv import Conv
+from lepton_cc.ir.tensor import Array
 from tests.lepton_cc.frontend.node_case import NodeCase, floats, integers
 
 IMAGE = floats(2, 4, 9, 7)
@@ -15,13 +18,19 @@ VOLUME = floats(1, 2, 5, 6, 4)
 PADDED = {"kernel_shape": [3, 2], "pads": [1, 0, 1, 1]}
 
 
-def ort(op_type: str, *operands: object, opset: int = 17, **attributes: object) -> NodeCase:
+def ort(op_type: str, *operands: Array | None, opset: int = 17, **attributes: Any) -> NodeCase:
     """A case whose oracle is ONNX Runtime and whose operands after the first are initializers."""
     indices = tuple(range(1, len(operands)))
     return NodeCase(
         op_type, operands, attributes, indices, opset=opset, onnxruntime=True, rtol=1e-4
-    )  # type: ignore[arg-type]  # arrays or None
+    )
 
+
+_COUNTED: tuple[dict[str, Any], ...] = (
+    {**PADDED, "strides": [2, 1]},
+    {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1], "ceil_mode": 1},
+    {"kernel_shape": [3, 2], "auto_pad": "SAME_UPPER"},
+)
 
 CASES = {
     # Convolutions.
@@ -114,13 +123,7 @@ CASES = {
         f"averagepool-counted-{i}": ort(
             "AveragePool", IMAGE, opset=19, count_include_pad=1, **attributes
         )
-        for i, attributes in enumerate(
-            (
-                {**PADDED, "strides": [2, 1]},
-                {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1], "ceil_mode": 1},
-                {"kernel_shape": [3, 2], "auto_pad": "SAME_UPPER"},
-            )
-        )
+        for i, attributes in enumerate(_COUNTED)
     },
     "maxpool-dilated": ort("MaxPool", IMAGE, kernel_shape=[2, 3], dilations=[3, 2]),
     "averagepool-dilated": ort(
