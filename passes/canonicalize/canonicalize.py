@@ -5,27 +5,27 @@ from typing import ClassVar
 
 from lepton_cc.ir.graph import Graph
 from lepton_cc.ir.rewrite import Rule, Statistics, rewrite
-from lepton_cc.passes.canonicalize import (
-    arithmetic,
-    broadcasts,
-    casts,
-    joins,
-    powers,
-    selections,
-    views,
-    windows,
-)
+from lepton_cc.passes.canonicalize.arithmetic import RULES as ARITHMETIC
+from lepton_cc.passes.canonicalize.arithmetic import reassociate_floats
+from lepton_cc.passes.canonicalize.broadcasts import RULES as BROADCASTS
+from lepton_cc.passes.canonicalize.casts import RULES as CASTS
+from lepton_cc.passes.canonicalize.joins import RULES as JOINS
+from lepton_cc.passes.canonicalize.powers import RULES as POWERS
+from lepton_cc.passes.canonicalize.selections import RULES as SELECTIONS
+from lepton_cc.passes.canonicalize.views import RULES as VIEWS
+from lepton_cc.passes.canonicalize.views import transpose_of_units
+from lepton_cc.passes.canonicalize.windows import RULES as WINDOWS
 from lepton_cc.passes.manager import Pass
 
 _RULES: tuple[Rule, ...] = (
-    *arithmetic.RULES,
-    *powers.RULES,
-    *selections.RULES,
-    *casts.RULES,
-    *views.RULES,
-    *joins.RULES,
-    *broadcasts.RULES,
-    *windows.RULES,
+    *ARITHMETIC,
+    *POWERS,
+    *SELECTIONS,
+    *CASTS,
+    *VIEWS,
+    *JOINS,
+    *BROADCASTS,
+    *WINDOWS,
 )
 
 
@@ -48,7 +48,7 @@ class Canonicalize(Pass):
     def run(self, graph: Graph, statistics: Statistics) -> Graph:
         rules = list(_RULES)
         if self.reassociate:
-            rules.append(arithmetic.reassociate_floats)
+            rules.append(reassociate_floats)
         if self.reshape_transposes:
-            rules.append(views.transpose_of_units)
+            rules.append(transpose_of_units)
         return rewrite(graph, rules, statistics)
