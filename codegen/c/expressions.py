@@ -6,7 +6,7 @@ unsigned operands to int cannot overflow. A part that is used twice, or grows lo
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lepton_cc.codegen.c import support
 from lepton_cc.codegen.c.types import (
@@ -43,10 +43,15 @@ _LONGEST = 80  # characters of an expression that is not cut into temporaries
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A C expression; `atomic` if it can be an operand without parentheses."""
+    """A C expression; `atomic` if it can be an operand without parentheses.
+
+    `unsigned`: the same bits as an expression of the unsigned type, where that is shorter than
+    another cast.
+    """
 
     text: str
     atomic: bool
+    unsigned: "Text | None" = None
 
     @property
     def operand(self) -> str:
@@ -123,6 +128,16 @@ class ExpressionEmitter:
     def _operand(self, expr: Expr) -> str:
         return self._texts[expr].operand
 
+    def _unsigned(self, expr: Expr) -> Text:
+        """The expression in at least 32 bits, unsigned."""
+        wide, text = wide_unsigned(expr.type), self._texts[expr]
+        if isinstance(expr, Const):
+            word = DType.U64 if wide == "uint64_t" else DType.U32
+            return Text(literal(expr.value, word), atomic=True)
+        if value_type(expr.type) == wide:
+            return text
+        return text.unsigned or Text(f"({wide}){text.operand}", atomic=True)
+
     def _call(self, function: support.SupportFunction, argument: str) -> Text:
         self._used.add(function)
         return Text(f"{function.name}({argument})", atomic=True)
@@ -156,8 +171,8 @@ class ExpressionEmitter:
         if type_ is INDEX and expr.op is UnaryOp.NEG:
             return Text(f"-{x}", atomic=False)
         if expr.op is UnaryOp.NEG:
-            wide = wide_unsigned(type_)
-            return _cast(type_, f"0u - {_converted(wide, expr.operand, x)}")
+            negative = f"0u - {self._unsigned(expr.operand).operand}"
+            return _wrapped(type_, Text(negative, atomic=False))
         if expr.op is UnaryOp.ABS:
             function = support.integer_magnitude(64 if width(type_) == 64 else 32)
             call = self._call(function, self._texts[expr.operand].text)
@@ -183,14 +198,10 @@ class ExpressionEmitter:
         if type_ is INDEX or is_float(type_):
             return Text(plain, atomic=False)
         if expr.op in _WRAPPING:
-            wide = wide_unsigned(type_)
-            left, right = _converted(wide, expr.lhs, x), _converted(wide, expr.rhs, y)
-            if expr.op is BinaryOp.SHL:
-                right = y
-            return _cast(type_, f"{left} {expr.op.value} {right}")
-        if expr.op in _BITWISE and width(type_) >= 32:
-            return Text(plain, atomic=False)
-        return _cast(type_, plain)
+            left = self._unsigned(expr.lhs).operand
+            right = y if expr.op is BinaryOp.SHL else self._unsigned(expr.rhs).operand
+            return _wrapped(type_, Text(f"{left} {expr.op.value} {right}", atomic=False))
+        return Text(plain, atomic=False) if width(type_) >= 32 else _cast(type_, plain)
 
     def _compare(self, expr: Compare) -> Text:
         x, y = self._operand(expr.lhs), self._operand(expr.rhs)
@@ -222,13 +233,10 @@ class ExpressionEmitter:
         assert isinstance(source, DType)
         assert isinstance(target, DType)
         if is_float(target):
-            word = f"uint{target.bits}_t"
-            operand = Text(x, self._texts[expr.operand].atomic).operand
-            bits = x if source.is_unsigned_integer else f"({word}){operand}"
-            return self._call(support.float_of_bits(target), bits)
+            return self._call(support.float_of_bits(target), self._unsigned(expr.operand).text)
         if is_float(source):
             call = self._call(support.bits_of_float(source), x)
-            return call if target.is_unsigned_integer else _cast(target, call.text)
+            return call if target.is_unsigned_integer else _wrapped(target, call)
         return _cast(target, x)
 
     def _mul_add(self, expr: MulAdd) -> Text:
@@ -239,7 +247,6 @@ class ExpressionEmitter:
 _WRAPPING = frozenset({BinaryOp.ADD, BinaryOp.SUB, BinaryOp.MUL, BinaryOp.SHL})
 # Compilers warn of bitwise operators on comparisons; nothing here has side effects.
 _LOGICAL = {BinaryOp.AND: "&&", BinaryOp.OR: "||", BinaryOp.XOR: "!="}
-_BITWISE = frozenset({BinaryOp.AND, BinaryOp.OR, BinaryOp.XOR})
 _SHORT: frozenset[ScalarType] = frozenset(
     dtype for dtype in DType if dtype.is_integer and dtype.bits < 32
 )
@@ -268,10 +275,9 @@ def _cast(type_: ScalarType, text: str) -> Text:
     return Text(f"({value_type(type_)}){text if simple else f'({text})'}", atomic=True)
 
 
-def _converted(wide: str, expr: Expr, operand: str) -> str:
-    """The operand in the unsigned type; constants and what has the type already, without a cast."""
-    if isinstance(expr, Const):
-        return literal(expr.value, DType.U64 if wide == "uint64_t" else DType.U32)
-    if value_type(expr.type) == wide:
-        return operand
-    return f"({wide}){operand}"
+def _wrapped(type_: ScalarType, unsigned: Text) -> Text:
+    """An unsigned 32-bit or 64-bit expression as a value of an integer type."""
+    if value_type(type_) == wide_unsigned(type_):
+        return unsigned
+    signed = Text(f"({value_type(type_)}){unsigned.operand}", atomic=True)
+    return replace(signed, unsigned=unsigned) if width(type_) >= 32 else signed

@@ -5,7 +5,16 @@ from lepton_cc.codegen.kernel.ir import Binary, BinaryOp, Cast, Const, Expr, Var
 
 def depends_on(expr: Expr, var: Var) -> bool:
     """True if `var` occurs in `expr`."""
-    return expr is var or any(depends_on(operand, var) for operand in expr.operands())
+    seen: set[Expr] = set()  # math expressions share parts, so that walking them as a tree is slow
+    pending = [expr]
+    while pending:
+        top = pending.pop()
+        if top is var:
+            return True
+        if top not in seen:
+            seen.add(top)
+            pending.extend(top.operands())
+    return False
 
 
 def coefficient(expr: Expr, var: Var) -> int | None:

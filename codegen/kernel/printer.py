@@ -91,16 +91,26 @@ class _Printer:
         return lines
 
     def _text(self, expr: Expr) -> str:
-        known = self._named.get(id(expr))
-        if known is not None:
-            return known
+        # Operands come first by a list of our own: math functions are deeper than Python's stack.
+        pending = [expr]
+        while pending:
+            top = pending[-1]
+            missing = [part for part in top.operands() if id(part) not in self._named]
+            if missing:
+                pending.extend(reversed(missing))
+                continue
+            pending.pop()
+            if id(top) not in self._named:
+                self._named[id(top)] = self._short_text(top)
+        return self._named[id(expr)]
+
+    def _short_text(self, expr: Expr) -> str:
         text = self._new_text(expr)
         # Naming by size keeps the text linear in the number of expressions.
         if len(text) > 60:
             name = f"${len(self._named)}"
             self._pending.append(f"{name} = {text}")
             text = name
-        self._named[id(expr)] = text
         return text
 
     def _new_text(self, expr: Expr) -> str:

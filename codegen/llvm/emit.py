@@ -362,11 +362,19 @@ class FunctionEmitter:
     # Expressions
 
     def _emit(self, expr: Expr) -> Operand:
-        known = self._memo.get(id(expr))
-        if known is None:
-            known = self._emit_new(expr)
-            self._memo[id(expr)] = known
-        return known
+        # Operands come first by a list of our own: math functions are deeper than Python's stack.
+        pending = [expr]
+        while pending:
+            top = pending[-1]
+            leaf = isinstance(top, Load) or top.type is INDEX
+            missing = [] if leaf else [p for p in top.operands() if id(p) not in self._memo]
+            if missing:
+                pending.extend(reversed(missing))
+                continue
+            pending.pop()
+            if id(top) not in self._memo:
+                self._memo[id(top)] = self._emit_new(top)
+        return self._memo[id(expr)]
 
     def _emit_new(self, expr: Expr) -> Operand:
         if expr.type is INDEX:
