@@ -7,7 +7,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-# (expansion, output channels, blocks, stride of the first): MobileNetV2, table 2 (arXiv 1801.04381).
+# (expansion, channels, blocks, stride of the first): MobileNetV2, table 2 (arXiv 1801.04381).
 _MOBILENET_V2_STAGES: Sequence[tuple[int, int, int, int]] = (
     (1, 16, 1, 1),
     (6, 24, 2, 2),
@@ -31,16 +31,16 @@ class _Builder:
         """A random constant."""
         name = f"w{len(self.weights)}"
         values: NDArray[np.float32] = self._random.standard_normal(shape).astype(np.float32)
-        self.weights.append(numpy_helper.from_array(values * np.float32(scale), name))
+        self.weights.append(numpy_helper.from_array((values * scale).astype(np.float32), name))
         return name
 
     def constant(self, value: float) -> str:
         """A scalar constant."""
         name = f"w{len(self.weights)}"
-        self.weights.append(numpy_helper.from_array(np.float32(value), name))
+        self.weights.append(numpy_helper.from_array(np.array(value, dtype=np.float32), name))
         return name
 
-    def node(self, op_type: str, inputs: Sequence[str], **attributes: object) -> str:
+    def node(self, op_type: str, inputs: Sequence[str], **attributes: int | list[int]) -> str:
         """A node with one output."""
         name = f"{op_type.lower()}{len(self.nodes)}"
         self.nodes.append(helper.make_node(op_type, inputs, [name], name, **attributes))

@@ -8,7 +8,7 @@ from lepton_cc.codegen.costs import num_macs
 from lepton_cc.codegen.in_place import overwritable_operands
 from lepton_cc.codegen.kernel.legalize import legalize
 from lepton_cc.codegen.kernel.printer import print_kernel
-from lepton_cc.codegen.lower.context import LoweredKernel, Scratch, ScheduleOptions
+from lepton_cc.codegen.lower.context import LoweredKernel, ScheduleOptions, Scratch
 from lepton_cc.codegen.lower.dispatch import lower_op
 from lepton_cc.codegen.program import (
     CONSTANT_ALIGNMENT,
@@ -273,10 +273,75 @@ def c_identifier(name: str) -> str:
 
 
 _RESERVED = frozenset(
-    "alignas alignof and asm auto bool break case catch char class const constexpr continue "
-    "decltype default delete do double else enum explicit export extern false float for friend "
-    "goto if inline int long mutable namespace new noexcept not nullptr operator or private "
-    "protected public register restrict return short signed sizeof static struct switch template "
-    "this throw true try typedef typeid typename union unsigned using virtual void volatile while "
-    "xor".split()
+    [
+        "alignas",
+        "alignof",
+        "and",
+        "asm",
+        "auto",
+        "bool",
+        "break",
+        "case",
+        "catch",
+        "char",
+        "class",
+        "const",
+        "constexpr",
+        "continue",
+        "decltype",
+        "default",
+        "delete",
+        "do",
+        "double",
+        "else",
+        "enum",
+        "explicit",
+        "export",
+        "extern",
+        "false",
+        "float",
+        "for",
+        "friend",
+        "goto",
+        "if",
+        "inline",
+        "int",
+        "long",
+        "mutable",
+        "namespace",
+        "new",
+        "noexcept",
+        "not",
+        "nullptr",
+        "operator",
+        "or",
+        "private",
+        "protected",
+        "public",
+        "register",
+        "restrict",
+        "return",
+        "short",
+        "signed",
+        "sizeof",
+        "static",
+        "struct",
+        "switch",
+        "template",
+        "this",
+        "throw",
+        "true",
+        "try",
+        "typedef",
+        "typeid",
+        "typename",
+        "union",
+        "unsigned",
+        "using",
+        "virtual",
+        "void",
+        "volatile",
+        "while",
+        "xor",
+    ]
 )

@@ -1,4 +1,4 @@
-"""Building graphs: fresh value names, type inference, constants; used by the frontend and by passes."""
+"""Building graphs: fresh names, type inference, constants; for the frontend and for passes."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -47,7 +47,9 @@ class GraphBuilder:
         """
         types = kind.infer([None if v is None else v.type for v in operands])
         stems = [*names, *[kind.mnemonic] * (len(types) - len(names))]
-        results = tuple(Value(self.fresh_name(stem), t) for stem, t in zip(stems, types))
+        results = tuple(
+            Value(self.fresh_name(stem), t) for stem, t in zip(stems, types, strict=True)
+        )
         self.append(Op(kind, tuple(operands), results, location))
         return results
 
@@ -85,7 +87,7 @@ class GraphBuilder:
         return None
 
     def fresh_name(self, stem: str) -> str:
-        """A name that no value has yet, made from `stem`; the first user of a stem gets it as is."""
+        """A name that no value has yet, made from `stem`; its first user gets it as it is."""
         stem = re.sub(r"[^A-Za-z0-9_.]", "_", stem) or "v"
         if stem not in self._names:
             self._names.add(stem)

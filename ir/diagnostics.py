@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 
 class Code(enum.StrEnum):
-    """Stable numbers of the diagnostics: 1xxx model, 2xxx shapes and types, 3xxx tools, 4xxx memory."""
+    """Stable numbers: 1xxx model, 2xxx shapes and types, 3xxx tools, 4xxx memory, 5xxx checks."""
 
     MODEL_UNREADABLE = "LPT1001"
     MODEL_MALFORMED = "LPT1002"

@@ -39,7 +39,7 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class Op:
-    """A node of the graph: what it computes, from which values, to which, and where it came from."""
+    """A node of the graph: what it computes, from which values to which, and its origin."""
 
     kind: OpKind
     operands: tuple[Value | None, ...]

@@ -24,7 +24,7 @@ def evaluate_ops(
         operands = [None if v is None else environment[v] for v in op.operands]
         with np.errstate(all="ignore"):
             arrays = op.kind.evaluate(operands)
-        for result, array in zip(op.results, arrays):
+        for result, array in zip(op.results, arrays, strict=True):
             environment[result] = _checked(op, result, array)
             if observe is not None:
                 observe(result, array)
@@ -55,7 +55,7 @@ def interpret(
     for value in graph.inputs:
         environment[value] = checked_input(value, inputs)
     outputs = evaluate_ops(graph, environment, observe)
-    return dict(zip(graph.output_names, outputs))
+    return dict(zip(graph.output_names, outputs, strict=True))
 
 
 def checked_input(value: Value, inputs: Mapping[str, Array]) -> Array:

@@ -3,6 +3,7 @@
 The command line, the Python API and the tests all go through `compile_model`.
 """
 
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -89,5 +90,5 @@ def compile_model(
     name = model_name(source, options.name)
     program = assemble(graph, name, options.target, level.schedule, reorder=level.reorder)
     begin("done")
-    stages = tuple((s, b - a) for (s, a), (_, b) in zip(seconds, seconds[1:], strict=False))
+    stages = tuple((s, b - a) for (s, a), (_, b) in itertools.pairwise(seconds))
     return Compilation(options, imported, graph, manager.records, program, stages)

@@ -1,4 +1,4 @@
-"""Optimization levels: which passes run and what the schedules may do. The pipelines, on one screen."""
+"""Optimization levels on one screen: which passes run and what the schedules may do."""
 
 import enum
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ class OptLevel(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """What a level means: graph passes in order, schedules, LLVM's own level, ordering for memory."""
+    """What a level means: graph passes in order, schedules, LLVM's level, ordering for memory."""
 
     description: str
     passes: tuple[Step, ...]

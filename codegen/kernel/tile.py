@@ -1,4 +1,4 @@
-"""Register tiles of contractions: how many rows and vectors of accumulators, chosen by a cost model.
+"""Register tiles of contractions: rows and vectors of accumulators, chosen by a cost model.
 
 A tile keeps `rows` x `vectors` vector accumulators in registers. Each reduction step loads
 `vectors` vectors of weights and `rows` scalars of input, and does rows * vectors multiply-adds.

@@ -1,1 +1,1 @@
-"""LLVM: kernels and programs as LLVM IR text, compiled by llvmlite; nothing else imports llvmlite."""
+"""LLVM: programs as LLVM IR text, compiled by llvmlite, which nothing else imports."""

@@ -25,9 +25,7 @@ _OK, _NULL_ARGUMENT, _MISALIGNED_ARENA = 0, -1, -2
 _ARENA_ALIGNMENT = 16
 
 
-def emit_module(
-    program: Program, *, in_process: bool = False, expose_kernels: bool = False
-) -> str:
+def emit_module(program: Program, *, in_process: bool = False, expose_kernels: bool = False) -> str:
     """The module as LLVM IR text."""
     return _ModuleEmitter(program, in_process, expose_kernels).text()
 
@@ -99,7 +97,7 @@ class _ModuleEmitter:
         return f"{self._program.name}_{kernel}"
 
     def _task(self, function: KernelFunction) -> str:
-        """The function that the caller's threads run: kernel arguments from an array of pointers."""
+        """The function that the caller's threads run; its context is an array of arguments."""
         kernel = function.kernel
         lines = [
             f"define internal void @{self._symbol(kernel.name)}_task"
@@ -275,7 +273,8 @@ class _ModuleEmitter:
             points.append(
                 "\n".join(
                     [
-                        f"define i32 @{name}_run{suffix}(ptr %in, ptr %out, ptr %arena{extra}) #0 {{",
+                        f"define i32 @{name}_run{suffix}"
+                        f"(ptr %in, ptr %out, ptr %arena{extra}) #0 {{",
                         *checks,
                         f"  call void @{name}_execute"
                         f"(ptr %in, ptr %out, ptr %arena, ptr @{name}_weights, ptr {parallel})",
@@ -300,4 +299,3 @@ def _ranged(loop: For, emitter: FunctionEmitter) -> For:
     emitter.bind(begin, "%begin")
     emitter.bind(end, "%end")
     return For(loop.var, begin, end, loop.body, LoopKind.SERIAL)
-

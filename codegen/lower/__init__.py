@@ -1,4 +1,6 @@
-"""Lowering: from graph ops to kernels. How it works, and how to add an op:
+"""Lowering: from graph ops to kernels.
+
+How it works, and how to add an op:
 
 - A *pointwise* op (trait POINTWISE) is an expression of its operands' elements: add a branch to
   `pointwise.pointwise_value`, nothing else.

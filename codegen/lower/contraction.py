@@ -125,24 +125,14 @@ def _one_tap(
     """Row by row, so that one row's input is live at a time; the weights stay for all rows."""
     statements: Block = ()
     for row in range(registers.tile.rows):
-        if steps.by_column:
-            statements += _one_row(
-                context,
-                registers,
-                steps,
-                row,
-                lambda column, row=row: steps.row_input(row, tap, step, column),
-                (tap, step),
-            )
-            continue
-        value = steps.row_input(row, tap, step, index(0))
-        if value is None:
-            continue
-        scalar = Var(value.type, context.names.fresh("x"))
-        statements += (Let(scalar, value),)
-        statements += _one_row(
-            context, registers, steps, row, lambda column, scalar=scalar: scalar, (tap, step)
-        )
+        scalar: Expr | None = None
+        if not steps.by_column:
+            value = steps.row_input(row, tap, step, index(0))
+            if value is None:
+                continue
+            scalar = Var(value.type, context.names.fresh("x"))
+            statements += (Let(scalar, value),)
+        statements += _one_row(context, registers, steps, (row, tap, step), scalar)
     return statements
 
 
@@ -150,16 +140,17 @@ def _one_row(
     context: KernelContext,
     registers: Accumulators,
     steps: Steps,
-    row: int,
-    factor: Callable[[Expr], Expr | None],
-    at: tuple[int, Expr],
+    at: tuple[int, int, Expr],
+    scalar: Expr | None,
 ) -> Block:
+    row, tap, step = at
+
     def column_body(column: Expr) -> Block:
-        scale = factor(column)
-        if scale is None:
+        factor = scalar if scalar is not None else steps.row_input(row, tap, step, column)
+        if factor is None:
             return ()
         place = registers.at(row, column)
-        weights = steps.weights(at[0], at[1], column)
-        return (Store(registers.buffer, place, mul_add(scale, weights, load(registers.buffer, place))),)
+        total = mul_add(factor, steps.weights(tap, step, column), load(registers.buffer, place))
+        return (Store(registers.buffer, place, total),)
 
     return each_vector(context, registers.tile, column_body, steps.width)

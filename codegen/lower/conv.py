@@ -294,9 +294,7 @@ class _ConvLowering:
                 "y",
                 first,
                 last,
-                lambda tap: axis_loop(
-                    axis + 1, (*taps, tap), (*inputs, origin + tap * dilation)
-                ),
+                lambda tap: axis_loop(axis + 1, (*taps, tap), (*inputs, origin + tap * dilation)),
             )
 
         return axis_loop(0, (), ())
@@ -351,9 +349,11 @@ class _ConvLowering:
 
         inside = all(all(row) for row in run.inside)
         if inside and dilation == 1 and shape.groups == 1:
-            return (let, *accumulate(self.context, registers, steps(size * shape.channels, 1, index(0), split=False)))
+            together = steps(size * shape.channels, 1, index(0), split=False)
+            return (let, *accumulate(self.context, registers, together))
         if size <= _MAX_UNROLLED_TAPS:
-            return (let, *accumulate(self.context, registers, steps(shape.channels, size, index(0), split=True)))
+            apart = steps(shape.channels, size, index(0), split=True)
+            return (let, *accumulate(self.context, registers, apart))
         first, last = _inside_range(run, size)
         return (
             let,

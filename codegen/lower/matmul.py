@@ -151,7 +151,9 @@ class _MatMulLowering:
         """The number of rows of an operand that stand before its matrix for a batch index."""
         dims = self.context.source(operand).type.dims
         own = batch[len(batch) - (len(dims) - 2) :] if len(dims) > 2 else ()
-        clipped = tuple(index(0) if dim == 1 else at for at, dim in zip(own, dims[:-2]))
+        clipped = tuple(
+            index(0) if dim == 1 else at for at, dim in zip(own, dims[:-2], strict=True)
+        )
         return linearize(clipped, dims[:-2]) * dims[-2]
 
     def _store(self, batch: tuple[Expr, ...], row: Expr, column: Expr, value: Expr) -> Stmt:

@@ -91,7 +91,7 @@ def _pool(
     dtype = compute_type(x.type.dtype)
     lanes = context.lanes(dtype)
     names = context.names
-    padded = [bool(low or high) for low, high in zip(window.low, window.high)]
+    padded = [bool(low or high) for low, high in zip(window.low, window.high, strict=True)]
 
     def pixel(at: tuple[Expr, ...]) -> Block:
         def columns(first: Expr, width: int) -> Block:
@@ -107,7 +107,11 @@ def _pool(
                 origin = at[axis + 1] * window.strides[axis] - window.low[axis]
                 step = window.dilations[axis]
                 return loop(
-                    names, "y", low, high, lambda tap: taps(axis + 1, (*inputs, origin + tap * step))
+                    names,
+                    "y",
+                    low,
+                    high,
+                    lambda tap: taps(axis + 1, (*inputs, origin + tap * step)),
                 )
 
             def add(inputs: tuple[Expr, ...], lane: Expr) -> Block:

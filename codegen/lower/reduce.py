@@ -97,7 +97,9 @@ def _reduce_outer(context: KernelContext, kind: Reduce, x: Source) -> Block:
             total = context.registers("total", dtype, width)
 
             def add(inner: tuple[Expr, ...]) -> Block:
-                at = dict(zip(kept[:-1], outer)) | dict(zip(reduced, inner))
+                at = dict(zip(kept[:-1], outer, strict=True)) | dict(
+                    zip(reduced, inner, strict=True)
+                )
 
                 def lane_body(lane: Expr) -> Block:
                     place = {**at, rank - 1: last + lane}
@@ -107,7 +109,7 @@ def _reduce_outer(context: KernelContext, kind: Reduce, x: Source) -> Block:
                 return lanes_of(context.names, index(0), width, lane_body)
 
             def finish(lane: Expr) -> Block:
-                at = {**dict(zip(kept[:-1], outer)), rank - 1: last + lane}
+                at = {**dict(zip(kept[:-1], outer, strict=True)), rank - 1: last + lane}
                 value = _finished(kind, load(total, lane), count)
                 return (context.sink.store(_result_at(kind, kept, at, rank), value),)
 
@@ -134,10 +136,10 @@ def _reduce_inner(context: KernelContext, kind: Reduce, x: Source) -> Block:
     identity = kind.identity(x.type.dtype)
 
     def one(outer: tuple[Expr, ...]) -> Block:
-        at = dict(zip(kept, outer))
+        at = dict(zip(kept, outer, strict=True))
 
         def value(inner: tuple[Expr, ...], last: Expr | None) -> Expr:
-            place = at | dict(zip(reduced[:-1], inner))
+            place = at | dict(zip(reduced[:-1], inner, strict=True))
             if last is not None:
                 place[rank - 1] = last
             return x.at(tuple(place[axis] for axis in range(rank)))
@@ -212,7 +214,7 @@ def lower_arg_reduce(context: KernelContext) -> Block:
     kept = [axis for axis in range(rank) if axis != kind.axis]
 
     def one(outer: tuple[Expr, ...]) -> Block:
-        at = dict(zip(kept, outer))
+        at = dict(zip(kept, outer, strict=True))
 
         def element(position: Expr) -> Expr:
             place = {**at, kind.axis: position}
@@ -256,8 +258,8 @@ def _wins(kind: ArgReduce, value: Expr, best: Expr) -> Expr:
         better = value <= best if kind.select_last else value < best
     if value.type not in (DType.F32, DType.F64):
         return better
-    nan_wins = value.differs(value) if kind.select_last else (
-        value.differs(value) & best.equals(best)
+    nan_wins = (
+        value.differs(value) if kind.select_last else (value.differs(value) & best.equals(best))
     )
     return nan_wins | better
 
@@ -277,7 +279,7 @@ def lower_softmax(context: KernelContext) -> Block:
     row_buffer = context.scratch(dtype, extent)
 
     def one(outer: tuple[Expr, ...]) -> Block:
-        place = dict(zip(kept, outer))
+        place = dict(zip(kept, outer, strict=True))
 
         def at(position: Expr) -> tuple[Expr, ...]:
             full = {**place, axis: position}
@@ -314,9 +316,7 @@ def _softmax_row(
             return kernel_math.unary(UnaryFunction.EXP, load(row, i) - largest)
         return load(row, i)
 
-    total_code, total = reduce_row(
-        context, dtype, extent, 0, lambda a, b: a + b, [], term
-    )
+    total_code, total = reduce_row(context, dtype, extent, 0, lambda a, b: a + b, [], term)
     scale = Var(dtype, names.fresh("scale"))
     if kind.log:
         let = Let(scale, kernel_math.unary(UnaryFunction.LOG, total))

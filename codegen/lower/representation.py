@@ -8,7 +8,14 @@ from lepton_cc.codegen.kernel.ir import Expr
 from lepton_cc.codegen.kernel.math import compute_type, decode, encode, storage_type
 from lepton_cc.ir.dtype import DType
 
-__all__ = ["compute_type", "from_storage", "is_narrow_float", "rounded", "storage_type", "to_storage"]
+__all__ = [
+    "compute_type",
+    "from_storage",
+    "is_narrow_float",
+    "rounded",
+    "storage_type",
+    "to_storage",
+]
 
 
 def is_narrow_float(dtype: DType) -> bool:

@@ -43,23 +43,19 @@ def store_tensor(context: KernelContext, source: Source) -> Block:
     return nest(context.names, dims[:-1], row, parallel=parallel)
 
 
-def collapsed_dims(result: TensorType, operands: Sequence[TensorType]) -> tuple[tuple[int, ...], ...]:
+def collapsed_dims(
+    result: TensorType, operands: Sequence[TensorType]
+) -> tuple[tuple[int, ...], ...]:
     """Groups of adjacent dimensions of `result` that all operands broadcast alike.
 
     A pointwise op over the merged dimensions is the same op with fewer, longer loops.
     """
-    patterns: list[tuple[bool, ...]] = []
-    for axis, dim in enumerate(result.dims):
-        pattern = []
-        for operand in operands:
-            own = axis - (result.rank - operand.rank)
-            pattern.append(dim == 1 or (own >= 0 and operand.dims[own] == dim))
-        patterns.append(tuple(pattern))
     groups: list[list[int]] = []
     previous: tuple[bool, ...] | None = None
-    for axis, pattern in enumerate(patterns):
-        if result.dims[axis] == 1:
-            pattern = previous if previous is not None else pattern
+    for axis, dim in enumerate(result.dims):
+        pattern = tuple(_follows(operand, axis, result) for operand in operands)
+        if dim == 1 and previous is not None:
+            pattern = previous
         if groups and pattern == previous:
             groups[-1].append(axis)
         else:
@@ -68,3 +64,7 @@ def collapsed_dims(result: TensorType, operands: Sequence[TensorType]) -> tuple[
     return tuple(tuple(group) for group in groups)
 
 
+def _follows(operand: TensorType, axis: int, result: TensorType) -> bool:
+    """True if the operand has its own element for every index of a dimension of the result."""
+    own = axis - (result.rank - operand.rank)
+    return result.dims[axis] == 1 or (own >= 0 and operand.dims[own] == result.dims[axis])

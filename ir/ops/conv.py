@@ -15,7 +15,7 @@ from lepton_cc.ir.types import TensorType
 
 @dataclass(frozen=True, slots=True)
 class Conv(OpKind):
-    """y[n, o, k] = bias[k] + sum over window taps t, channels c of x[n, o * s + t * d, c] w[t, c, k].
+    """y[n, o, k] = bias[k] + sum over taps t, channels c of x[n, o * s + t * d, c] w[t, c, k].
 
     x is [N, *S, C], weights [*K, C / groups, O], bias [O]; group g takes channels
     [g C / groups, ...) to outputs [g O / groups, ...). ONNX Conv with the layout made explicit.
@@ -79,7 +79,9 @@ class ConvTranspose(OpKind):
     def output_dims(self, dims: tuple[int, ...]) -> tuple[int, ...]:
         """Spatial output size for the spatial input size."""
         w = self.window
-        parts = zip(dims, w.size, w.strides, w.dilations, w.low, w.high, self.output_padding)
+        parts = zip(
+            dims, w.size, w.strides, w.dilations, w.low, w.high, self.output_padding, strict=True
+        )
         return tuple((n - 1) * s + (k - 1) * d + 1 - lo - hi + p for n, k, s, d, lo, hi, p in parts)
 
     def infer(self, operands: Sequence[TensorType | None]) -> tuple[TensorType, ...]:
@@ -107,7 +109,7 @@ class ConvTranspose(OpKind):
         full = tuple(
             max((n - 1) * s + (k - 1) * d + 1, lo + out)
             for n, k, s, d, lo, out in zip(
-                dims, w.size, w.strides, w.dilations, w.low, self.output_dims(dims)
+                dims, w.size, w.strides, w.dilations, w.low, self.output_dims(dims), strict=True
             )
         )
         wide = np.float32 if x.dtype.itemsize < 4 else x.dtype
@@ -118,9 +120,11 @@ class ConvTranspose(OpKind):
             product = np.einsum("...gc,gco->...go", grouped, tap, optimize=True)
             steps = tuple(
                 slice(p * d, p * d + (n - 1) * s + 1, s)
-                for p, d, n, s in zip(position, w.dilations, dims, w.strides)
+                for p, d, n, s in zip(position, w.dilations, dims, w.strides, strict=True)
             )
             y[(slice(None), *steps)] += product.reshape(*product.shape[:-2], -1)
-        inner = tuple(slice(lo, lo + out) for lo, out in zip(w.low, self.output_dims(dims)))
+        inner = tuple(
+            slice(lo, lo + out) for lo, out in zip(w.low, self.output_dims(dims), strict=True)
+        )
         y = y[(slice(None), *inner)]
         return ((y if bias is None else y + bias.astype(wide)).astype(x.dtype),)

@@ -1,6 +1,5 @@
-"""Pointwise ops: unary and binary functions, select, clamp, cast; operands broadcast as in NumPy."""
+"""Pointwise ops: unary, binary, select, clamp, cast; operands broadcast as in NumPy."""
 
-import enum
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ def broadcast_shapes(*shapes: tuple[Dim, ...]) -> tuple[Dim, ...]:
     rank = max(len(shape) for shape in shapes)
     padded = [(1,) * (rank - len(shape)) + shape for shape in shapes]
     result: list[Dim] = []
-    for dims in zip(*padded):
+    for dims in zip(*padded, strict=True):
         wide = {dim for dim in dims if dim != 1}
         if len(wide) > 1:
             listed = ", ".join(f"[{', '.join(map(str, shape))}]" for shape in shapes)
@@ -63,7 +62,8 @@ class Unary(OpKind):
 
     @property
     def traits(self) -> frozenset[Trait]:
-        return self.TRAITS | ({Trait.IDEMPOTENT} if self.function in IDEMPOTENT_FUNCTIONS else set())
+        idempotent = self.function in IDEMPOTENT_FUNCTIONS
+        return self.TRAITS | ({Trait.IDEMPOTENT} if idempotent else set())
 
     def infer(self, operands: Sequence[TensorType | None]) -> tuple[TensorType, ...]:
         (x,) = present(operands, 1)
@@ -182,5 +182,3 @@ class Cast(OpKind):
         (x,) = arrays(operands, 1)
         with np.errstate(all="ignore"):
             return (cast_array(x, self.dtype, saturate=self.saturate),)
-
-

@@ -33,4 +33,4 @@ class Fused(OpKind):
 
     def evaluate(self, operands: Sequence[Array | None]) -> tuple[Array, ...]:
         given = [operand for operand in operands if operand is not None]
-        return evaluate_ops(self.body, dict(zip(self.body.inputs, given)))
+        return evaluate_ops(self.body, dict(zip(self.body.inputs, given, strict=True)))

@@ -1,4 +1,4 @@
-"""Ops that move elements and compute nothing: reshape, transpose, broadcast, slice, concat, pad, gather."""
+"""Ops that move elements: reshape, transpose, broadcast, slice, concat, pad, gather."""
 
 import enum
 import math
@@ -67,7 +67,7 @@ class Broadcast(OpKind):
         (x,) = present(operands, 1)
         aligned = (1,) * (len(self.shape) - x.rank) + x.shape
         fits = len(aligned) == len(self.shape) and all(
-            source in (1, target) for source, target in zip(aligned, self.shape)
+            source in (1, target) for source, target in zip(aligned, self.shape, strict=True)
         )
         if not fits:
             raise TypeInferenceError(f"{x} does not broadcast to {list(self.shape)}")
@@ -92,7 +92,7 @@ class Slice(OpKind):
         (x,) = present(operands, 1)
         if not len(self.starts) == len(self.sizes) == len(self.steps) == x.rank:
             raise TypeInferenceError(f"slice needs one start, size and step for each of {x}")
-        for dim, start, size, step in zip(x.dims, self.starts, self.sizes, self.steps):
+        for dim, start, size, step in zip(x.dims, self.starts, self.sizes, self.steps, strict=True):
             last = start + (size - 1) * step
             if size < 0 or step == 0 or (size and not (0 <= start < dim and 0 <= last < dim)):
                 raise TypeInferenceError(f"slice {start}:+{size}:{step} leaves dimension {dim}")
@@ -100,7 +100,9 @@ class Slice(OpKind):
 
     def evaluate(self, operands: Sequence[Array | None]) -> tuple[Array, ...]:
         (x,) = arrays(operands, 1)
-        for axis, (start, size, step) in enumerate(zip(self.starts, self.sizes, self.steps)):
+        for axis, (start, size, step) in enumerate(
+            zip(self.starts, self.sizes, self.steps, strict=True)
+        ):
             x = np.take(x, start + step * np.arange(size), axis=axis)
         return (x,)
 
@@ -127,7 +129,7 @@ class Concat(OpKind):
             listed = ", ".join(map(str, parts))
             raise TypeInferenceError(f"cannot concatenate {listed} on axis {self.axis}")
         total = sum(part.dims[self.axis] for part in parts)
-        shape = first.shape[: self.axis] + (total,) + first.shape[self.axis + 1 :]
+        shape = (*first.shape[: self.axis], total, *first.shape[self.axis + 1 :])
         return (TensorType(first.dtype, shape, first.quantization),)
 
     def evaluate(self, operands: Sequence[Array | None]) -> tuple[Array, ...]:
@@ -159,21 +161,33 @@ class Pad(OpKind):
 
     def infer(self, operands: Sequence[TensorType | None]) -> tuple[TensorType, ...]:
         (x,) = present(operands, 1)
-        if not len(self.low) == len(self.high) == x.rank or min(self.low + self.high, default=0) < 0:
+        amounts = (*self.low, *self.high)
+        if not len(self.low) == len(self.high) == x.rank or min(amounts, default=0) < 0:
             raise TypeInferenceError(f"pad {self.low} {self.high} does not fit {x}")
         if self.mode is not PadMode.CONSTANT and any(
-            dim == 0 and low + high for dim, low, high in zip(x.dims, self.low, self.high)
+            dim == 0 and low + high
+            for dim, low, high in zip(x.dims, self.low, self.high, strict=True)
         ):
             raise TypeInferenceError(f"cannot pad an empty dimension of {x} by its own elements")
-        return (x.with_shape(tuple(d + l + h for d, l, h in zip(x.dims, self.low, self.high))),)
+        return (
+            x.with_shape(
+                tuple(
+                    dim + low + high
+                    for dim, low, high in zip(x.dims, self.low, self.high, strict=True)
+                )
+            ),
+        )
 
     def evaluate(self, operands: Sequence[Array | None]) -> tuple[Array, ...]:
         (x,) = arrays(operands, 1)
-        widths = tuple(zip(self.low, self.high))
+        widths = tuple(zip(self.low, self.high, strict=True))
         if self.mode is PadMode.CONSTANT:
             fill = operands[1] if len(operands) > 1 and operands[1] is not None else 0
-            inner = tuple(slice(low, low + dim) for low, dim in zip(self.low, x.shape))
-            shape = tuple(d + l + h for d, l, h in zip(x.shape, self.low, self.high))
+            inner = tuple(slice(low, low + dim) for low, dim in zip(self.low, x.shape, strict=True))
+            shape = tuple(
+                dim + low + high
+                for dim, low, high in zip(x.shape, self.low, self.high, strict=True)
+            )
             y = np.full(shape, np.asarray(fill).reshape(()), dtype=x.dtype)
             y[inner] = x
             return (y,)

@@ -65,7 +65,10 @@ class AveragePool(OpKind):
             return tuple((0, dim) for dim in dims)
         extra = self.uncounted or (0,) * len(dims)
         w = self.window
-        return tuple((-l, d + h - e) for l, d, h, e in zip(w.low, dims, w.high, extra))
+        return tuple(
+            (-low, dim + high - beyond)
+            for low, dim, high, beyond in zip(w.low, dims, w.high, extra, strict=True)
+        )
 
     def infer(self, operands: Sequence[TensorType | None]) -> tuple[TensorType, ...]:
         (x,) = present(operands, 1)
@@ -86,7 +89,11 @@ class AveragePool(OpKind):
     def _axis_counts(self, axis: int, dim: int, low: int, high: int) -> Array:
         w = self.window
         (out,) = Window(
-            (w.size[axis],), (w.strides[axis],), (w.dilations[axis],), (w.low[axis],), (w.high[axis],)
+            (w.size[axis],),
+            (w.strides[axis],),
+            (w.dilations[axis],),
+            (w.low[axis],),
+            (w.high[axis],),
         ).output_dims((dim,))
         starts = np.arange(out) * w.strides[axis] - w.low[axis]
         taps = starts[:, None] + np.arange(w.size[axis]) * w.dilations[axis]

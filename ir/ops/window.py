@@ -39,11 +39,15 @@ class Window:
             raise TypeInferenceError(f"window of rank {self.rank} over {len(dims)} dimensions")
         if min(self.size + self.strides + self.dilations, default=1) < 1:
             raise TypeInferenceError("window sizes, strides and dilations must be positive")
-        spans = [(k - 1) * d + 1 for k, d in zip(self.size, self.dilations)]
-        padded = [dim + low + high for dim, low, high in zip(dims, self.low, self.high)]
-        if any(total < span for total, span in zip(padded, spans)):
+        spans = [(k - 1) * d + 1 for k, d in zip(self.size, self.dilations, strict=True)]
+        padded = [
+            dim + low + high for dim, low, high in zip(dims, self.low, self.high, strict=True)
+        ]
+        if any(total < span for total, span in zip(padded, spans, strict=True)):
             raise TypeInferenceError(f"window {self.size} is larger than the padded input {padded}")
-        return tuple((p - s) // stride + 1 for p, s, stride in zip(padded, spans, self.strides))
+        return tuple(
+            (p - s) // stride + 1 for p, s, stride in zip(padded, spans, self.strides, strict=True)
+        )
 
     def taps(self, x: Array, fill: float) -> Iterator[tuple[tuple[int, ...], Array]]:
         """For each kernel position: its index, and the view [N, *out, C] of x that it multiplies.
@@ -52,20 +56,24 @@ class Window:
         """
         dims = tuple(x.shape[1:-1])
         out = self.output_dims(dims)
-        shape = (x.shape[0], *(l + d + h for l, d, h in zip(self.low, dims, self.high)), x.shape[-1])
+        shape = (
+            x.shape[0],
+            *(low + dim + high for low, dim, high in zip(self.low, dims, self.high, strict=True)),
+            x.shape[-1],
+        )
         padded = np.full(shape, fill, dtype=x.dtype)
         inner = tuple(
             slice(max(low, 0), low + dim + min(high, 0))
-            for low, dim, high in zip(self.low, dims, self.high)
+            for low, dim, high in zip(self.low, dims, self.high, strict=True)
         )
         crop = tuple(
             slice(max(-low, 0), dim + min(high, 0))
-            for low, dim, high in zip(self.low, dims, self.high)
+            for low, dim, high in zip(self.low, dims, self.high, strict=True)
         )
         padded[(slice(None), *inner)] = x[(slice(None), *crop)]
         for position in np.ndindex(*self.size):
             steps = tuple(
                 slice(p * d, p * d + (n - 1) * s + 1, s)
-                for p, d, n, s in zip(position, self.dilations, out, self.strides)
+                for p, d, n, s in zip(position, self.dilations, out, self.strides, strict=True)
             )
             yield position, padded[(slice(None), *steps)]
