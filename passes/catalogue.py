@@ -8,6 +8,7 @@ from lepton_cc.passes.fold_constants import FoldConstants
 from lepton_cc.passes.fuse_activations import FuseActivations
 from lepton_cc.passes.fuse_elementwise import FuseElementwise
 from lepton_cc.passes.fuse_reductions import FuseReductions
+from lepton_cc.passes.lower_recurrent import LowerRecurrent
 from lepton_cc.passes.propagate_layout import PropagateLayout
 from lepton_cc.passes.recognize_activations import RecognizeActivations
 from lepton_cc.passes.recognize_bias import RecognizeBias
@@ -31,3 +32,4 @@ PASSES.add(RecognizeSoftmax)
 PASSES.add(FuseActivations)
 PASSES.add(FuseReductions)
 PASSES.add(FuseElementwise)
+PASSES.add(LowerRecurrent)

@@ -16,14 +16,16 @@ from lepton_cc.passes.manager import Pass
 def hoist_input_product(op: Op, rewriter: Rewriter) -> Replacement:
     """Computes the gates' inputs of all steps at once, [T * B, I] by [I, G H]."""
     layer = op.kind
-    x, weights, recurrent, bias, *rest = (*op.operands, *[None] * (4 - len(op.operands)))
+    x, weights, recurrent = op.operands[:3]
+    bias = op.operands[3] if len(op.operands) > 3 else None
     if not isinstance(layer, RecurrentLayer) or x is None or weights is None:
         raise InternalError(f"{op.kind.mnemonic} at {op.location} lacks operands")
     steps, batch, features = x.type.dims
     rows = rewriter.emit(Reshape((steps * batch, features)), x, name=f"{x.name}.rows")
-    product = rewriter.emit(MatMul(), rows, weights, bias)
+    factors = (rows, weights) if bias is None else (rows, weights, bias)
+    product = rewriter.emit(MatMul(), *factors)
     gates = rewriter.emit(Reshape((steps, batch, weights.type.dims[1])), product, name="gates")
-    return rewriter.add(layer.scan, (gates, recurrent, *rest))
+    return rewriter.add(layer.scan, (gates, recurrent, *op.operands[4:]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,6 +184,8 @@ def _import_layer(
         own = tuple(activations[index * len(defaults) : (index + 1) * len(defaults)])
         direction = _Direction(node, index, own, reverse)
         kind, operands = make(direction, lengths)
+        while operands and operands[-1] is None:
+            operands = operands[:-1]
         results.append(
             node.emit_many(kind, x, direction.weights(1), direction.weights(2), *operands)
         )

@@ -30,8 +30,8 @@ def fourier_matrix(rows: int, length: int, bins: int, *, components: int, invers
     matrix[:, 0, :, 0], matrix[:, 0, :, 1] = cos, sin
     if components == 2:
         matrix[:, 1, :, 0], matrix[:, 1, :, 1] = -sin, cos
-    matrix = matrix.reshape(rows * components, bins * 2)
-    return matrix / length if inverse else matrix
+    scale = 1 / length if inverse else 1
+    return (matrix * scale).reshape(rows * components, bins * 2)
 
 
 def real_inverse_matrix(bins: int, length: int) -> Array:

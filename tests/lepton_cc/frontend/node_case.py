@@ -22,7 +22,7 @@ class NodeCase:
     """A node: operands in order (None: left out); those in `known` are initializers."""
 
     op_type: str
-    operands: Sequence[Array | None]
+    operands: Sequence[Array | np.generic | None]
     attributes: Mapping[str, Any] = field(default_factory=dict)
     known: tuple[int, ...] = ()
     num_outputs: int = 1
@@ -32,15 +32,20 @@ class NodeCase:
     rtol: float = 1e-5
     atol: float = 1e-5
 
+    @property
+    def arrays(self) -> tuple[Array | None, ...]:
+        """The operands, scalars as arrays of rank 0."""
+        return tuple(None if x is None else np.asarray(x) for x in self.operands)
+
     def model(self) -> onnx.ModelProto:
         """The model that holds only the node; its outputs are y0, y1, ..."""
-        names = [f"x{i}" if x is not None else "" for i, x in enumerate(self.operands)]
+        names = [f"x{i}" if x is not None else "" for i, x in enumerate(self.arrays)]
         outputs = [f"y{i}" for i in range(self.num_outputs)]
         node = helper.make_node(
             self.op_type, names, outputs, domain=self.domain, **dict(self.attributes)
         )
         inputs, stored = [], []
-        for index, (name, x) in enumerate(zip(names, self.operands, strict=True)):
+        for index, (name, x) in enumerate(zip(names, self.arrays, strict=True)):
             if x is None:
                 continue
             if index in self.known:
@@ -59,7 +64,7 @@ class NodeCase:
     def feeds(self) -> dict[str, Array]:
         """The graph's inputs."""
         return {
-            f"x{i}": x for i, x in enumerate(self.operands) if x is not None and i not in self.known
+            f"x{i}": x for i, x in enumerate(self.arrays) if x is not None and i not in self.known
         }
 
     def expected(self) -> list[Array]:

@@ -7,12 +7,13 @@ from lepton_cc.frontend.importer import import_model
 from lepton_cc.ir.diagnostics import Refused
 from lepton_cc.ir.ops.constant import Constant
 from lepton_cc.ir.ops.movement import Gather
+from lepton_cc.ir.tensor import Array
 from tests.lepton_cc.frontend.node_case import NodeCase, floats, integers
 
 REDUCTIONS = ("none", "add", "mul", "min", "max")
 
 
-def _unique_rows(count: int, *dims: int) -> np.ndarray:
+def _unique_rows(count: int, *dims: int) -> Array:
     """Distinct index tuples: with reduction none the order of equal ones is open."""
     flat = np.random.default_rng(count).permutation(int(np.prod(dims)))[:count]
     return np.stack(np.unravel_index(flat, dims), axis=-1).astype(np.int64)
@@ -93,7 +94,11 @@ CASES = {
     },
     "one-hot-float-indices": NodeCase(
         "OneHot",
-        (np.array([1, 7, -1], np.float32), np.array([4.0], np.float32), np.float32([0, 9])),
+        (
+            np.array([1, 7, -1], np.float32),
+            np.array([4.0], np.float32),
+            np.array([0, 9], np.float32),
+        ),
         known=(1,),
         onnxruntime=True,
     ),

@@ -10,7 +10,6 @@ from lepton_cc.ir.tensor import Array
 from tests.lepton_cc.frontend.node_case import NodeCase, floats, integers
 
 X = floats(3, 4, 6) * 30
-SCALARS = {"per-tensor": (np.float32(0.31), {}), "per-axis": (None, {})}
 
 
 def _scale(*shape: int) -> Array:
@@ -107,7 +106,7 @@ def _qlinear_conv(dtype: str, *, per_channel: bool, bias: bool, **attributes: ob
     )
 
 
-def _qlinear_matmul(dtype: str, scale: Array) -> NodeCase:
+def _qlinear_matmul(dtype: str, scale: Array | np.float32) -> NodeCase:
     return NodeCase(
         "QLinearMatMul",
         (
