@@ -1,6 +1,6 @@
-"""Writes the pages that are made from the code: `docs/ops.md`, from the registry of ops.
+"""Writes the pages that are made from the code: `docs/ops.md` and `docs/onnx-operators.md`.
 
-`make docs` runs it; a test compares the page with the code.
+`make docs` runs it; tests compare the pages with the code.
 """
 
 import inspect
@@ -8,10 +8,12 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+from lepton_cc.frontend.op_table import render_op_table
 from lepton_cc.ir.op_kind import OpKind, Trait
 from lepton_cc.ir.ops import REGISTRY
 
 OPS_PAGE = Path(__file__).resolve().parent / "ops.md"
+ONNX_OPERATORS_PAGE = OPS_PAGE.with_name("onnx-operators.md")
 
 _HEAD = """\
 # Ops
@@ -57,8 +59,9 @@ def _first_line(docstring: str | None) -> str:
 
 
 def main() -> None:
-    """Write the page."""
+    """Write the pages."""
     OPS_PAGE.write_text(ops_page(), encoding="utf-8")
+    ONNX_OPERATORS_PAGE.write_text(render_op_table(), encoding="utf-8")
 
 
 if __name__ == "__main__":

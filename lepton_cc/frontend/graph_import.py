@@ -320,7 +320,7 @@ def _unknown_operator(domain: str, op_type: str, opset: int, *, known: bool) -> 
     reason = f"operator {op_type} of {where} is "
     reason += "not supported" if known or domain else "unknown"
     return NodeRefusal(
-        reason, "docs/ops.md lists the supported operators", Code.UNSUPPORTED_OPERATOR
+        reason, "docs/onnx-operators.md lists the supported operators", Code.UNSUPPORTED_OPERATOR
     )
 
 

@@ -15,7 +15,8 @@ Importer = Callable[[NodeView], Sequence[Value | None]]
 class Operator:
     """One importer: it serves the operator from `since_version` on, until a newer entry does.
 
-    `domain` is "" for ai.onnx. The importer's docstring states the limits, for docs/ops.md.
+    `domain` is "" for ai.onnx. The importer's docstring states its limits; the table of operators
+    in the documentation is made from it.
     """
 
     domain: str
