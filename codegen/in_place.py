@@ -10,8 +10,8 @@ from lepton_cc.ir.ops.reduce import Softmax
 def overwritable_operands(op: Op) -> tuple[Value, ...]:
     """Operands of the result's size that every kernel of the op reads only at the index it writes.
 
-    These are operands of pointwise ops with the result's own shape, in chains or behind an anchor;
-    and softmax's input, whose row is copied before it is written.
+    These are operands of pointwise ops with the result's own shape, in chains, before a softmax or
+    behind an anchor; and softmax's input, whose row is copied before it is written.
     """
     result = op.results[0].type
     if isinstance(op.kind, Fused):
@@ -33,18 +33,19 @@ def overwritable_operands(op: Op) -> tuple[Value, ...]:
 
 
 def _pointwise_only(ops: tuple[Op, ...]) -> set[Value]:
-    """Body values that only pointwise ops of the body read, at the final result's index."""
+    """Body values that only pointwise ops and softmax read, at the final result's index."""
     shape = ops[-1].result.type.dims
     pointwise: set[Value] = set()
     other: set[Value] = set()
-    # A value is read at the result's own index if all its readers are pointwise, have the
-    # result's shape and are themselves read so (an anchor or a movement op reads elsewhere).
+    # A value is read at the result's own index if its readers are pointwise, or a softmax, which
+    # has read its row before it writes it; if they have the result's shape and are themselves read
+    # so (other anchors and movement ops read elsewhere).
     exact = {ops[-1].result}
     for op in reversed(ops):
         if isinstance(op.kind, Constant):
             continue
         reads_exactly = (
-            Trait.POINTWISE in op.kind.traits
+            (Trait.POINTWISE in op.kind.traits or isinstance(op.kind, Softmax))
             and op.result in exact
             and op.result not in other
             and op.result.type.dims == shape

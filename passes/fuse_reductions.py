@@ -15,8 +15,8 @@ from lepton_cc.passes.manager import Pass
 class FuseReductions(Pass):
     """Fuses reductions with pointwise ops of their result's shape after them and any before them.
 
-    What softmax and norms read is computed once for each time that they walk over a row, so only
-    cheap producers join those.
+    What norms read is computed once for each time that they walk over a row, so only cheap
+    producers join those.
     """
 
     NAME: ClassVar[str] = "fuse-reductions"

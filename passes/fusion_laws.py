@@ -23,12 +23,13 @@ from lepton_cc.ir.verifier import is_free_of_anchor
 
 # Anchors that read their operands as buffers; only what follows them can be fused.
 WINDOWED: tuple[type[OpKind], ...] = (Conv, ConvTranspose, MatMul, MaxPool, AveragePool)
-# Anchors that read each element of their operand once, or a few times (row-wise normalizations).
-SINGLE_READ: tuple[type[OpKind], ...] = (Reduce, ArgReduce)
-REPEATED_READ: tuple[type[OpKind], ...] = (Softmax, LayerNorm, RmsNorm)
+# Anchors that read each element of their operand once (softmax keeps its row), or once in each of
+# several walks over a row.
+SINGLE_READ: tuple[type[OpKind], ...] = (Reduce, ArgReduce, Softmax)
+REPEATED_READ: tuple[type[OpKind], ...] = (LayerNorm, RmsNorm)
 REDUCTIONS = SINGLE_READ + REPEATED_READ
 # Anchors whose results may be finished by pointwise ops in the same body.
-FOLLOWED: tuple[type[OpKind], ...] = (*WINDOWED, Reduce, *REPEATED_READ)
+FOLLOWED: tuple[type[OpKind], ...] = (*WINDOWED, Reduce, Softmax, *REPEATED_READ)
 
 _CHEAP = (Clamp, Cast, Select, Dequantize, Constant, Slice, Broadcast, Reshape)
 _INDEXED = (Slice, Transpose, Broadcast, Reshape)
