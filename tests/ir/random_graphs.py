@@ -16,6 +16,7 @@ from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.graph import Graph, Location, Value
 from lepton_cc.ir.op_kind import OpKind
 from lepton_cc.ir.ops.conv import Conv, ConvTranspose
+from lepton_cc.ir.ops.cumulative import Cumulative, CumulativeFunction
 from lepton_cc.ir.ops.elementwise import Binary, Cast, Clamp, Select, Unary
 from lepton_cc.ir.ops.matmul import MatMul
 from lepton_cc.ir.ops.movement import (
@@ -28,9 +29,15 @@ from lepton_cc.ir.ops.movement import (
     Slice,
     Transpose,
 )
+from lepton_cc.ir.ops.normalization import LayerNorm, RmsNorm
 from lepton_cc.ir.ops.pointwise_functions import BinaryFunction, UnaryFunction, accepts
 from lepton_cc.ir.ops.pool import AveragePool, MaxPool
+from lepton_cc.ir.ops.quantization import Dequantize, Quantize
+from lepton_cc.ir.ops.recurrent import Gru, Lstm, Rnn
 from lepton_cc.ir.ops.reduce import ArgFunction, ArgReduce, Reduce, ReduceFunction, Softmax
+from lepton_cc.ir.ops.resample import Resample
+from lepton_cc.ir.ops.scatter import Scatter, ScatterFunction
+from lepton_cc.ir.ops.topk import TopK
 from lepton_cc.ir.ops.window import Window
 from lepton_cc.ir.tensor import Array
 from lepton_cc.ir.types import TensorType
@@ -99,9 +106,8 @@ class _Sketch:
 
     def add(self, kind: OpKind, *operands: Value | None) -> None:
         node = f"{kind.mnemonic} '{len(self.values)}'"
-        (result,) = self.builder.add(kind, operands, Location((node,)))
-        if result.type.num_elements <= _MAX_ELEMENTS:
-            self.values.append(result)
+        results = self.builder.add(kind, operands, Location((node,)))
+        self.values += [r for r in results if r.type.num_elements <= _MAX_ELEMENTS]
 
 
 def _is_float(type_: TensorType) -> bool:
@@ -305,6 +311,78 @@ def _matmul(sketch: _Sketch) -> None:
     sketch.add(MatMul(), x, _filter(sketch, weights), bias)
 
 
+def _normalization(sketch: _Sketch) -> None:
+    x = sketch.value(lambda t: t.rank > 0 and _is_float(t))
+    if x is None:
+        return
+    axis = sketch.integer(0, x.type.rank - 1)
+    scale = sketch.constant(TensorType(x.type.dtype, x.type.shape[axis:]))
+    if sketch.boolean():
+        sketch.add(LayerNorm(axis), x, scale)
+    else:
+        sketch.add(RmsNorm(axis), x, scale)
+
+
+def _topk(sketch: _Sketch) -> None:
+    x = sketch.value(lambda t: t.rank > 0 and t.dtype is not DType.BOOL)
+    if x is not None:
+        axis = sketch.integer(0, x.type.rank - 1)
+        k = sketch.integer(1, max(1, x.type.dims[axis]))
+        if k <= x.type.dims[axis]:
+            sketch.add(TopK(k, axis, sketch.boolean()), x)
+
+
+def _cumulative(sketch: _Sketch) -> None:
+    x = sketch.value(lambda t: t.rank > 0 and t.dtype is not DType.BOOL)
+    if x is not None:
+        function, axis = sketch.one_of(tuple(CumulativeFunction)), x.type.rank - 1
+        sketch.add(Cumulative(function, axis, sketch.boolean(), sketch.boolean()), x)
+
+
+def _quantize(sketch: _Sketch) -> None:
+    """To integers, and back to floats by the same parameters."""
+    x = sketch.value(_is_float)
+    if x is None:
+        return
+    dtype = sketch.one_of((DType.I8, DType.U8, DType.I16, DType.I4))
+    scale = sketch.builder.constant(np.asarray(sketch.one_of((0.5, 0.1, 0.03)), np.float32))
+    zero = sketch.builder.constant(np.asarray(sketch.integer(0, 7)).astype(dtype.numpy))
+    (y,) = sketch.builder.add(Quantize(dtype), (x, scale, zero))
+    sketch.add(Dequantize(x.type.dtype), y, scale, zero)
+
+
+def _resample(sketch: _Sketch) -> None:
+    x = sketch.value(lambda t: t.rank > 0 and _is_float(t) and t.num_elements > 0)
+    if x is None:
+        return
+    axis = sketch.integer(0, x.type.rank - 1)
+    rng = np.random.default_rng(sketch.integer(0, 100))
+    table = (sketch.integer(1, 5), 2)
+    indices = rng.integers(0, x.type.dims[axis], table).astype(np.int32)
+    weights = sketch.builder.constant(rng.random(table).astype(x.type.dtype.numpy))
+    sketch.add(Resample(axis), x, sketch.builder.constant(indices), weights)
+
+
+def _scatter(sketch: _Sketch) -> None:
+    x = sketch.value(lambda t: t.rank > 0 and t.dtype is not DType.BOOL)
+    if x is not None:
+        indices = np.random.default_rng(sketch.integer(0, 100)).integers(-1, 3, 2)
+        updates = sketch.constant(TensorType(x.type.dtype, (2, *x.type.shape[1:])))
+        kind = Scatter(sketch.one_of(tuple(ScatterFunction)))
+        sketch.add(kind, x, sketch.builder.constant(indices), updates)
+
+
+def _recurrent(sketch: _Sketch) -> None:
+    x = sketch.value(lambda t: t.rank == 3 and t.dtype is DType.F32 and t.num_elements > 0)
+    if x is None:
+        return
+    hidden = sketch.integer(1, 3)
+    kind, gates = sketch.one_of(((Rnn(), 1), (Gru(), 3), (Lstm(), 4)))
+    shapes = ((x.type.dims[-1], gates * hidden), (hidden, gates * hidden), (gates * hidden,))
+    parameters = [_filter(sketch, TensorType(DType.F32, shape)) for shape in shapes]
+    sketch.add(kind, x, *parameters)
+
+
 _MAKERS: tuple[Callable[[_Sketch], None], ...] = (
     _unary,
     _binary,
@@ -326,6 +404,13 @@ _MAKERS: tuple[Callable[[_Sketch], None], ...] = (
     _conv_transpose,
     _pool,
     _matmul,
+    _normalization,
+    _topk,
+    _cumulative,
+    _quantize,
+    _resample,
+    _scatter,
+    _recurrent,
 )
 
 
