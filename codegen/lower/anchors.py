@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from lepton_cc.codegen.kernel.ir import Block
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.conv import lower_conv
+from lepton_cc.codegen.lower.conv_transpose import lower_conv_transpose
 from lepton_cc.codegen.lower.cumulative import lower_cumulative
 from lepton_cc.codegen.lower.matmul import lower_matmul
 from lepton_cc.codegen.lower.normalization import lower_layer_norm, lower_rms_norm
@@ -15,7 +16,7 @@ from lepton_cc.codegen.lower.scan import lower_gru_scan, lower_lstm_scan, lower_
 from lepton_cc.codegen.lower.scatter import lower_scatter
 from lepton_cc.codegen.lower.topk import lower_topk
 from lepton_cc.ir.op_kind import OpKind
-from lepton_cc.ir.ops.conv import Conv
+from lepton_cc.ir.ops.conv import Conv, ConvTranspose
 from lepton_cc.ir.ops.cumulative import Cumulative
 from lepton_cc.ir.ops.matmul import MatMul
 from lepton_cc.ir.ops.normalization import LayerNorm, RmsNorm
@@ -28,6 +29,7 @@ from lepton_cc.ir.ops.topk import TopK
 
 ANCHORS: Mapping[type[OpKind], Callable[[KernelContext], Block]] = {
     Conv: lower_conv,
+    ConvTranspose: lower_conv_transpose,
     MatMul: lower_matmul,
     MaxPool: lower_max_pool,
     AveragePool: lower_average_pool,

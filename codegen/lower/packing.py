@@ -12,6 +12,7 @@ import numpy as np
 from lepton_cc.codegen.kernel.ir import Expr, load
 from lepton_cc.codegen.kernel.tile import Tile
 from lepton_cc.codegen.lower.context import KernelContext
+from lepton_cc.codegen.lower.representation import from_storage
 from lepton_cc.codegen.lower.source import Source
 from lepton_cc.ir.tensor import Array
 
@@ -31,26 +32,38 @@ class ConvWeights:
 
 
 def conv_weights(
-    context: KernelContext, *, groups: int, channels: int, filters: int, taps: int, tile: Tile
+    context: KernelContext,
+    *,
+    groups: int,
+    channels: int,
+    filters: int,
+    taps: int,
+    tile: Tile,
+    groups_first: bool = False,
 ) -> ConvWeights:
-    """The weights of the context's op (operand 1, and the bias, operand 2) for a tile."""
+    """The weights of the context's op (operand 1, and the bias, operand 2) for a tile.
+
+    They lie as [taps, channels, groups, filters], with `groups_first` as [taps, groups, channels,
+    filters].
+    """
+    sizes = _Sizes(taps, groups, channels, filters, groups_first)
     content = context.constant_array(1)
     bias_source = context.optional_source(2)
     bias_content = context.constant_array(2)
     can_pack = content is not None and (bias_source is None or bias_content is not None)
     if not can_pack or (channels == 1 and groups == 1 and filters % tile.lanes == 0):
-        return _as_they_lie(context.source(1), bias_source, groups, channels, filters, tile)
+        return _as_they_lie(context.source(1), bias_source, sizes, tile)
     assert content is not None
-    array = content.reshape(taps, channels, groups, filters)
+    array = sizes.in_order(content)
     panels = context.constant(_pack(array, tile))
+    dtype = context.source(1).type.dtype
     padded = _padded(filters, tile)
     group_size = taps * channels * padded
 
-    def at(
-        group: Expr, block: Expr, width: int, tap: Expr, channel: Expr, column: Expr
-    ) -> Expr:
+    def at(group: Expr, block: Expr, width: int, tap: Expr, channel: Expr, column: Expr) -> Expr:
         first = group * group_size + block * (taps * channels * tile.columns)
-        return load(panels, first + ((tap * channels + channel) * width + column))
+        element = load(panels, first + ((tap * channels + channel) * width + column))
+        return from_storage(element, dtype)
 
     def bias(group: Expr, block: Expr) -> Callable[[Expr], Expr] | None:
         if bias_content is None:
@@ -59,29 +72,49 @@ def conv_weights(
         widened[:, :filters] = bias_content.reshape(groups, filters)
         buffer = context.constant(widened)
         first = group * padded + block * tile.columns
-        return lambda column: load(buffer, first + column)
+        return lambda column: from_storage(load(buffer, first + column), dtype)
 
     return ConvWeights(groups, True, at, bias)
 
 
-def _as_they_lie(
-    weights: Source, bias_source: Source | None, groups: int, channels: int, filters: int, tile: Tile
-) -> ConvWeights:
-    total = groups * filters
+@dataclass(frozen=True, slots=True)
+class _Sizes:
+    """How the weights lie: [taps, channels, groups, filters], or groups before channels."""
 
-    def at(
-        group: Expr, block: Expr, width: int, tap: Expr, channel: Expr, column: Expr
-    ) -> Expr:
-        first = group * filters + block * tile.columns
-        return weights.at_linear((tap * channels + channel) * total + first + column)
+    taps: int
+    groups: int
+    channels: int
+    filters: int
+    groups_first: bool
+
+    def in_order(self, array: Array) -> Array:
+        """The weights as [taps, channels, groups, filters]."""
+        if not self.groups_first:
+            return array.reshape(self.taps, self.channels, self.groups, self.filters)
+        lying = array.reshape(self.taps, self.groups, self.channels, self.filters)
+        return lying.transpose(0, 2, 1, 3)
+
+    def row(self, group: Expr, tap: Expr, channel: Expr) -> Expr:
+        """The number of the first of a group's filters for a tap and channel."""
+        if self.groups_first:
+            return ((tap * self.groups + group) * self.channels + channel) * self.filters
+        return (tap * self.channels + channel) * (self.groups * self.filters) + group * self.filters
+
+
+def _as_they_lie(
+    weights: Source, bias_source: Source | None, sizes: _Sizes, tile: Tile
+) -> ConvWeights:
+    def at(group: Expr, block: Expr, width: int, tap: Expr, channel: Expr, column: Expr) -> Expr:
+        first = sizes.row(group, tap, channel) + block * tile.columns
+        return weights.at_linear(first + column)
 
     def bias(group: Expr, block: Expr) -> Callable[[Expr], Expr] | None:
         if bias_source is None:
             return None
-        first = group * filters + block * tile.columns
+        first = group * sizes.filters + block * tile.columns
         return lambda column: bias_source.at_linear(first + column)
 
-    return ConvWeights(groups, False, at, bias)
+    return ConvWeights(sizes.groups, False, at, bias)
 
 
 def _padded(filters: int, tile: Tile) -> int:
