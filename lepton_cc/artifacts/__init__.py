@@ -1,0 +1,1 @@
+"""What a compilation leaves on the disk: library, header, listings, firmware image, manifest."""

@@ -1,0 +1,121 @@
+"""Writes `NAME.h`, the whole interface of a compiled model in C99 and C++11."""
+
+from collections.abc import Sequence
+
+from lepton_cc.artifacts.c_types import c_type
+from lepton_cc.codegen.program import Port, Program
+from lepton_cc.report import MemoryReport
+
+_HEAD = """\
+/* {name}.h: {name}, compiled by lepton-cc for {target}.
+ *
+ * All state is the caller's: no heap, nothing global that changes. Calls with different arenas
+ * may run at the same time.
+ */
+#ifndef {guard}
+#define {guard}
+
+#include "lepton/lepton.h"
+
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
+/* Bytes of working memory that {name}_run is given, aligned to LEPTON_ARENA_ALIGNMENT; faster at
+ * {name}_ARENA_BEST_ALIGNMENT. */
+#define {name}_ARENA_BYTES {arena}u
+#define {name}_ARENA_BEST_ALIGNMENT {alignment}u
+
+/* Most bytes of stack that {name}_run takes below its caller's{stack_note}. */
+#define {name}_STACK_BYTES {stack}u
+{task_stack}
+/* Bytes of code and constants{flash_note}. */
+#define {name}_FLASH_BYTES {flash}u
+
+LEPTON_STATIC_ASSERT(sizeof(void *) == {pointer}, {name}_is_for_{bits}_bit_pointers);
+LEPTON_STATIC_ASSERT({name}_ARENA_BEST_ALIGNMENT % LEPTON_ARENA_ALIGNMENT == 0,
+                     {name}_arena_alignments_agree);
+"""
+
+_RUN = """\
+/* Runs the model once. `arena` may be {arena_rule}; it keeps nothing between two runs.
+ *
+ * Buffers may not overlap. Returns LEPTON_OK, LEPTON_ERROR_NULL_ARGUMENT or
+ * LEPTON_ERROR_MISALIGNED_ARENA.
+ */
+lepton_status {name}_run(const {name}_inputs *in, const {name}_outputs *out, void *arena);
+"""
+
+_RUN_PARALLEL = """\
+/* The same on threads that the caller lends; the result has the same bytes. */
+lepton_status {name}_run_parallel(const {name}_inputs *in, const {name}_outputs *out, void *arena,
+                                  const lepton_parallel *parallel);
+"""
+
+_FOOT = """\
+#ifdef __cplusplus
+}}
+#endif
+
+#endif /* {guard} */
+"""
+
+
+def header_text(program: Program, memory: MemoryReport, builtins: Sequence[str]) -> str:
+    """The header of a program; `builtins` are the compiler's routines that its code calls."""
+    name = program.name
+    guard = f"LEPTON_MODEL_{name.upper()}_H"
+    listed = f", those of {len(builtins)} routines of the compiler's library included"
+    head = _HEAD.format(
+        name=name,
+        target=program.target.name,
+        guard=guard,
+        arena=memory.arena_bytes,
+        alignment=max(16, program.target.vector_bytes),
+        stack=memory.stack_bytes,
+        stack_note=listed if builtins else "",
+        task_stack=_task_stack(name, memory),
+        flash=memory.flash_bytes,
+        flash_note=", without the compiler's library" if builtins else "",
+        pointer=program.target.pointer_bits // 8,
+        bits=program.target.pointer_bits,
+    )
+    parallel = any(f.kernel.parallel_loop is not None for f in program.kernels)
+    parts = [
+        head,
+        _struct(f"{name}_inputs", "const ", program.inputs),
+        _struct(f"{name}_outputs", "", program.outputs),
+        _RUN.format(
+            name=name,
+            arena_rule="any address of that alignment" if memory.arena_bytes else "anything",
+        ),
+    ]
+    if parallel:
+        parts.append(_RUN_PARALLEL.format(name=name))
+    return "\n".join([*parts, _FOOT.format(guard=guard)])
+
+
+def _task_stack(name: str, memory: MemoryReport) -> str:
+    if memory.task_stack_bytes == 0:
+        return ""
+    return (
+        "\n/* Most bytes of stack of a task that the caller's threads run. */\n"
+        f"#define {name}_TASK_STACK_BYTES {memory.task_stack_bytes}u\n"
+    )
+
+
+def _struct(name: str, qualifier: str, ports: Sequence[Port]) -> str:
+    lines = ["typedef struct {"]
+    for port in ports:
+        lines.append(f"    /* {_comment(port.name)}: {port.type}, {port.type.size_bytes} bytes */")
+        lines.append(f"    {qualifier}{c_type(port.type.dtype)} *{port.identifier};")
+    if not ports:
+        # C99 has no empty structs.
+        lines.append("    const void *nothing;")
+    return "\n".join([*lines, f"}} {name};", ""])
+
+
+def _comment(text: str) -> str:
+    """A name of the model inside a C comment: printable, and it cannot end the comment."""
+    printable = text.encode("unicode_escape").decode("ascii")
+    return printable.replace("*/", "*\\/").replace("/*", "/\\*").replace("??/", "? ?/")

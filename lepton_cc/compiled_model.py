@@ -1,0 +1,178 @@
+"""The Python API: `compile` gives a `CompiledModel`, which runs, measures, reports and saves."""
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from lepton_cc.artifacts.emit import Artifacts, EmitKind
+from lepton_cc.codegen.program import Port
+from lepton_cc.codegen.targets.loader import load_target
+from lepton_cc.compiler import Compilation, CompileOptions, ModelSource, compile_model
+from lepton_cc.emulated import EmulatedModel
+from lepton_cc.executable import Executable
+from lepton_cc.ir.diagnostics import Code, UsageError, refuse
+from lepton_cc.ir.target import Execution
+from lepton_cc.ir.tensor import Array
+from lepton_cc.levels import LEVELS, OptLevel
+from lepton_cc.report import LayerReport, MemoryReport
+
+DEFAULT_TARGET = "x86-64"
+_BENCH_REPEATS = 5
+_BENCH_SEED = 0
+
+
+def compile(  # noqa: A001  # lepton_cc.compile is the API's name
+    model: str | os.PathLike[str] | onnx.ModelProto,
+    *,
+    target: str = DEFAULT_TARGET,
+    opt: int | str = 3,
+    dims: Mapping[str, int] | None = None,
+    constants: Mapping[str, Array] | None = None,
+    name: str = "",
+) -> "CompiledModel":
+    """Compiles an ONNX model.
+
+    `target` is the name of a target, `host` for the best level of this machine, or a TOML file.
+    `opt` is 0 to 3 or "s". `dims` binds open dimensions by name; `constants` gives inputs a value
+    that is known now, they vanish from the interface. `name` prefixes every symbol (default: the
+    file's name).
+
+    Raises:
+        Refused: the model, or something it wants, is not supported; with every reason.
+        UsageError: an argument makes no sense.
+    """
+    try:
+        level = OptLevel(str(opt))
+    except ValueError:
+        raise UsageError(f"opt={opt!r} is none of 0, 1, 2, 3, 's'") from None
+    options = CompileOptions(load_target(target), level, name, dims or {}, constants or {})
+    source = model if isinstance(model, onnx.ModelProto) else Path(model)
+    return CompiledModel(compile_model(source, options), model_sha256(source))
+
+
+def model_sha256(source: ModelSource) -> str:
+    """The hash of a model's bytes, for the manifest."""
+    if isinstance(source, Path):
+        return hashlib.sha256(source.read_bytes()).hexdigest()
+    return hashlib.sha256(source.SerializeToString(deterministic=True)).hexdigest()
+
+
+def default_kinds(execution: Execution) -> tuple[EmitKind, ...]:
+    """What is written for a target when nobody says: what its user links, and what runs it."""
+    if execution is Execution.CONTROL_CORE:
+        return (EmitKind.LIB, EmitKind.ELF)
+    return (EmitKind.LIB,)
+
+
+class CompiledModel:
+    """A model as machine code. Not to be used by two threads at the same time."""
+
+    def __init__(self, compilation: Compilation, model_hash: str) -> None:
+        self.compilation = compilation
+        self._model_sha256 = model_hash
+        self._artifacts = Artifacts(compilation)
+
+    @property
+    def inputs(self) -> tuple[Port, ...]:
+        """The model's inputs: ONNX name, name in C, type."""
+        return self.compilation.program.inputs
+
+    @property
+    def outputs(self) -> tuple[Port, ...]:
+        """The model's outputs: ONNX name, name in C, type."""
+        return self.compilation.program.outputs
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Runs the machine code once: in this process, or in the target's emulator.
+
+        Raises:
+            Refused: an input is missing or has another dtype or shape; the code does not run on
+                this machine; the emulated core faulted.
+            ToolchainError: the emulator's image needs a tool chain, and there is none.
+        """
+        if self.compilation.options.target.execution is Execution.CONTROL_CORE:
+            return self._emulated.run(inputs)
+        return self._executable.run(inputs)
+
+    def bench(self, num_runs: int = 100, inputs: Mapping[str, Array] | None = None) -> float:
+        """Seconds of one run, without Python's overhead: the best of five means.
+
+        `num_runs` are divided among the five; `inputs` defaults to random floats and zeros.
+
+        Raises:
+            Refused: the target's code runs in an emulator, whose time says nothing.
+        """
+        if self.compilation.options.target.execution is not Execution.NATIVE:
+            raise refuse(
+                Code.TARGET_UNSUPPORTED,
+                f"{self.compilation.options.target.name} is emulated: its time means nothing",
+                hint="run the model and read last_instructions",
+            )
+        call = self._executable.prepare(self._sample_inputs() if inputs is None else inputs)
+        call.run()
+        each = max(1, num_runs // _BENCH_REPEATS)
+        return min(call.seconds(each) for _ in range(_BENCH_REPEATS))
+
+    def save(self, folder: str | os.PathLike[str], *, emit: Sequence[str] = ()) -> None:
+        """Writes what the command line writes: library, header, plan, manifest, and `emit`.
+
+        Raises:
+            Refused: it does not fit the target's memories, or the folder cannot be written.
+            ToolchainError: an image is to be linked, and there is no tool chain.
+        """
+        kinds = [EmitKind(kind) for kind in emit]
+        execution = self.compilation.options.target.execution
+        self._artifacts.write(
+            Path(folder), kinds or default_kinds(execution), self._model_sha256
+        )
+
+    @property
+    def memory(self) -> MemoryReport:
+        """Bytes of RAM and flash."""
+        return self._artifacts.memory
+
+    @property
+    def layers(self) -> tuple[LayerReport, ...]:
+        """A row for each kernel call, in the order of execution."""
+        return self._artifacts.layers
+
+    @property
+    def artifacts(self) -> Artifacts:
+        """Everything that can be written: header, object, listings, image."""
+        return self._artifacts
+
+    @property
+    def last_instructions(self) -> int:
+        """Instructions of the last run in the emulator, builtins included.
+
+        Raises:
+            UsageError: nothing was run in an emulator.
+        """
+        if self.compilation.options.target.execution is not Execution.CONTROL_CORE:
+            raise UsageError("instructions are counted in the emulator only")
+        if self._emulated.last is None:
+            raise UsageError("the model was not run yet")
+        return self._emulated.last.instructions
+
+    @cached_property
+    def _executable(self) -> Executable:
+        level = LEVELS[self.compilation.options.level]
+        return Executable(self.compilation.program, level.llvm_level)
+
+    @cached_property
+    def _emulated(self) -> EmulatedModel:
+        return EmulatedModel(self._artifacts.firmware.elf, self.inputs, self.outputs)
+
+    def _sample_inputs(self) -> dict[str, Array]:
+        generator = np.random.default_rng(_BENCH_SEED)
+        return {
+            port.name: generator.standard_normal(port.type.dims).astype(port.type.dtype.numpy)
+            if port.type.dtype.is_float
+            else np.zeros(port.type.dims, port.type.dtype.numpy)
+            for port in self.inputs
+        }
