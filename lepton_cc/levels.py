@@ -20,6 +20,7 @@ from lepton_cc.passes.recognize_activations import RecognizeActivations
 from lepton_cc.passes.recognize_bias import RecognizeBias
 from lepton_cc.passes.recognize_norms import RecognizeNorms
 from lepton_cc.passes.recognize_softmax import RecognizeSoftmax
+from lepton_cc.passes.sink_reshapes import SinkReshapes
 
 
 class OptLevel(enum.Enum):
@@ -49,12 +50,15 @@ _SIMPLIFY = Repeat(
 _NECESSARY: tuple[Step, ...] = (LowerRecurrent(), FoldConstants(), EliminateDeadCode())
 _BASIC: tuple[Step, ...] = (_SIMPLIFY, LowerRecurrent(), _SIMPLIFY)
 _FULL: tuple[Step, ...] = (
-    _SIMPLIFY,
+    FoldConstants(),
+    # First, while transposes that move nothing are no reshapes yet.
+    PropagateLayout(),
+    Repeat((SinkReshapes(), _SIMPLIFY), limit=4),
     RecognizeSoftmax(),
     RecognizeNorms(),
     RecognizeActivations(),
     LowerRecurrent(),
-    Repeat((PropagateLayout(), _SIMPLIFY), limit=4),
+    Repeat((PropagateLayout(), SinkReshapes(), _SIMPLIFY), limit=4),
     FoldBatchnorm(),
     RecognizeBias(),
     _SIMPLIFY,
