@@ -1,6 +1,6 @@
 """`.lir` files: a graph's text, and beside it an archive of the constants that are too big for it.
 
-The first line of the text names the archive: `constants "model.npz"`. The archive is an ordinary
+The first line of the text names the archive: `constants "model.constants.npz"`. The archive is an ordinary
 `.npz` of uncompressed arrays named by digest (types that NumPy lacks as unsigned integers), written
 byte for byte the same each time. Reading unpickles nothing and allocates no more than the file's
 own size. Files appear by an atomic rename.
@@ -28,14 +28,15 @@ _MAX_HEADER_BYTES = 4096
 
 
 def write_lir(graph: Graph, path: Path, archive: Path | None = None) -> None:
-    """Writes the graph to `path`, and its big constants to `archive` (default: `path` as .npz).
+    """Writes the graph to `path`, and its big constants to `archive`.
 
-    An archive that exists and is shared by several graphs must be written for all of them, see
-    `write_archive`; here it holds this graph's constants.
+    The archive's default name is `path` with `.constants.npz` for its suffix, so that data called
+    `model.npz` survives beside `model.lir`. It holds this graph's constants alone; one that several
+    graphs share is written by `write_archive`.
     """
     result = printed(graph)
     if result.constants:
-        archive = archive or path.with_suffix(".npz")
+        archive = archive or path.with_suffix(".constants.npz")
         write_archive(result.constants, archive)
     write_text(result.text, path, archive if result.constants else None)
 

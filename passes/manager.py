@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from lepton_cc.ir.diagnostics import InternalError, TypeInferenceError, VerificationError
+from lepton_cc.ir.diagnostics import InternalError, UsageError, UserError, VerificationError
 from lepton_cc.ir.graph import Graph
 from lepton_cc.ir.rewrite import Statistics
 from lepton_cc.ir.verifier import Stage, verify
@@ -120,9 +120,13 @@ class PassManager:
             after = pass_.run(graph, statistics)
             self._stage = pass_.LEAVES or self._stage
             verify(after, self._stage)
-        except (TypeInferenceError, InternalError) as error:
-            kind = VerificationError if isinstance(error, VerificationError) else InternalError
-            raise kind(f"pass {pass_.NAME}: {error}") from error
+        except (UserError, UsageError):
+            raise
+        except VerificationError as error:
+            raise VerificationError(f"pass {pass_.NAME}: {error}") from error
+        except Exception as error:
+            what = str(error) if isinstance(error, InternalError) else repr(error)
+            raise InternalError(f"pass {pass_.NAME}: {what}") from error
         record = PassRecord(
             len(self._records) + 1,
             pass_.NAME,

@@ -2,7 +2,7 @@
 
 from lepton_cc.ir.graph import Op, Value
 from lepton_cc.ir.ops.conv import Conv
-from lepton_cc.ir.ops.movement import Concat, Pad, PadMode
+from lepton_cc.ir.ops.movement import Concat, Pad, PadMode, Slice
 from lepton_cc.ir.ops.window import Window
 from lepton_cc.ir.rewrite import Replacement, Rewriter, Rule, kind_of, rule, same_type
 
@@ -36,6 +36,39 @@ def merge_concats(op: Op, rewriter: Rewriter) -> Replacement:
     if len(parts) == len(op.inputs):
         return None
     return same_type(op, rewriter.emit(kind, *parts))
+
+
+@rule("concat(x[a:b], x[b:c]) = x[a:c]", Concat)
+def join_adjacent_slices(op: Op, rewriter: Rewriter) -> Replacement:
+    """What a split took apart; only slices of unit step along the axis."""
+    axis = kind_of(op, Concat).axis
+    parts: list[Value] = [op.inputs[0]]
+    for part in op.inputs[1:]:
+        joined = _joined(rewriter, parts[-1], part, axis)
+        if joined is None:
+            parts.append(part)
+        else:
+            parts[-1] = joined
+    if len(parts) == len(op.inputs):
+        return None
+    return same_type(op, rewriter.emit(op.kind, *parts))
+
+
+def _joined(rewriter: Rewriter, left: Value, right: Value, axis: int) -> Value | None:
+    first, second = rewriter.producer(left), rewriter.producer(right)
+    if first is None or second is None or first.operands != second.operands:
+        return None
+    if not (isinstance(first.kind, Slice) and isinstance(second.kind, Slice)):
+        return None
+    a, b = first.kind, second.kind
+    end = a.starts[axis] + a.sizes[axis]
+    elsewhere = [(*k.starts[:axis], *k.starts[axis + 1 :], *k.steps) for k in (a, b)]
+    if a.steps[axis] != 1 or b.starts[axis] != end or elsewhere[0] != elsewhere[1]:
+        return None
+    rewriter.match(left, Slice)
+    rewriter.match(right, Slice)
+    sizes = (*a.sizes[:axis], a.sizes[axis] + b.sizes[axis], *a.sizes[axis + 1 :])
+    return rewriter.emit(Slice(a.starts, sizes, a.steps), first.inputs[0])
 
 
 @rule("pad(x, nothing) = x", Pad)
@@ -96,6 +129,7 @@ RULES: tuple[Rule, ...] = (
     concat_of_one,
     concat_of_empty,
     merge_concats,
+    join_adjacent_slices,
     pad_by_nothing,
     merge_pads,
     pad_into_convolution,

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -178,9 +179,9 @@ def test_files_round_trip_and_are_written_alike(tmp_path: Path) -> None:
         path.parent.mkdir()
         write_lir(graph, path)
         assert read_lir(path) == graph
-        assert sorted(p.name for p in path.parent.iterdir()) == ["net.lir", "net.npz"]
+        assert sorted(p.name for p in path.parent.iterdir()) == ["net.constants.npz", "net.lir"]
     assert first.read_bytes() == second.read_bytes()
-    archives = [path.with_suffix(".npz").read_bytes() for path in (first, second)]
+    archives = [path.with_suffix(".constants.npz").read_bytes() for path in (first, second)]
     assert archives[0] == archives[1]
 
 
@@ -236,15 +237,30 @@ def test_mutilated_text_gives_a_graph_or_a_refusal(data: st.DataObject) -> None:
 def test_a_broken_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "net.lir"
     write_lir(example(), path)
-    path.with_suffix(".npz").write_bytes(content)
+    path.with_suffix(".constants.npz").write_bytes(content)
     with pytest.raises(Refused, match="cannot read constants"):
         read_lir(path)
+
+
+@settings(deadline=None, max_examples=300)
+@given(data=st.data())
+def test_a_mutilated_archive_gives_the_graph_or_a_refusal(data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "net.lir")
+        write_lir(example(), path)
+        archive = path.with_suffix(".constants.npz")
+        content = bytearray(archive.read_bytes())
+        for _ in range(data.draw(st.integers(1, 4))):
+            content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+        archive.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+        with contextlib.suppress(Refused):
+            assert read_lir(path) == example()
 
 
 def test_a_changed_constant_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "net.lir"
     write_lir(example(), path)
-    archive = path.with_suffix(".npz")
+    archive = path.with_suffix(".constants.npz")
     other = np.zeros((3, 3, 3, 4), np.float32)
     (digest,) = printed(example()).constants
     with zipfile.ZipFile(archive, "w") as file, file.open(f"{digest}.npy", "w") as entry:

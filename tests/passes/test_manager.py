@@ -8,7 +8,14 @@ from typing import ClassVar
 
 import pytest
 
-from lepton_cc.ir.diagnostics import InternalError, UsageError, VerificationError
+from lepton_cc.ir.diagnostics import (
+    Code,
+    InternalError,
+    Refused,
+    UsageError,
+    VerificationError,
+    refuse,
+)
 from lepton_cc.ir.graph import Graph
 from lepton_cc.ir.lir_file import read_lir
 from lepton_cc.ir.parser import parse_graph
@@ -55,6 +62,19 @@ class Tear(Pass):
 
 
 @dataclass(frozen=True, slots=True)
+class Fail(Pass):
+    """Raises what its neighbours might: a bug, or a refusal of the user's wish."""
+
+    NAME: ClassVar[str] = "fail"
+    refuse: bool = False
+
+    def run(self, graph: Graph, statistics: Statistics) -> Graph:
+        if self.refuse:
+            raise refuse(Code.UNSUPPORTED_FORM, "cannot")
+        raise ZeroDivisionError("division by zero")
+
+
+@dataclass(frozen=True, slots=True)
 class Bind(Pass):
     """Only says that dimensions are bound."""
 
@@ -73,6 +93,13 @@ REGISTRY.add(Tear)
 def test_a_broken_pass_is_named_with_the_node() -> None:
     with pytest.raises(VerificationError, match=r"pass tear:(.|\n)*%c, which is not defined"):
         PassManager([DropLast(3), Tear()]).run(GRAPH)
+
+
+def test_a_bug_names_its_pass_and_a_refusal_stays_one() -> None:
+    with pytest.raises(InternalError, match=r"pass fail: ZeroDivisionError\('division by zero'\)"):
+        PassManager([Fail()]).run(GRAPH)
+    with pytest.raises(Refused, match="cannot"):
+        PassManager([Fail(refuse=True)]).run(GRAPH)
 
 
 def test_the_given_graph_is_verified_first() -> None:
