@@ -168,7 +168,7 @@ class _ConvLowering:
     def __init__(self, context: KernelContext, shape: ConvShape) -> None:
         self.context = context
         self.shape = shape
-        self.dtype = compute_type(context.sink.type.dtype)
+        self.dtype = compute_type(context.op.result.type.dtype)
         self.columns = shape.groups if shape.depthwise else shape.filters
         lanes = narrowed_lanes(self.columns, context.lanes(self.dtype))
         self.tile = Tile(1, 1, lanes)

@@ -151,7 +151,7 @@ class _ConvTransposeLowering:
         self.channels, filters = x[-1] // kind.groups, result[-1] // kind.groups
         self.depthwise = self.channels == 1 and filters == 1
         self.columns = kind.groups if self.depthwise else filters
-        self.dtype = compute_type(context.sink.type.dtype)
+        self.dtype = compute_type(context.op.result.type.dtype)
         lanes = narrowed_lanes(self.columns, context.lanes(self.dtype))
         self.tile = Tile(1, 1, lanes)
         if context.options.tile:

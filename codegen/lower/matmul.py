@@ -45,7 +45,7 @@ class _MatMulLowering:
     ) -> None:
         self.context, self.batch = context, batch
         self.rows, self.depth, self.columns = rows, depth, columns
-        self.dtype = compute_type(context.sink.type.dtype)
+        self.dtype = compute_type(context.op.result.type.dtype)
         lanes = narrowed_lanes(columns, context.lanes(self.dtype))
         self.tile = Tile(1, 1, lanes)
         if context.options.tile:

@@ -18,7 +18,7 @@ def lower_resample(context: KernelContext) -> Block:
     axis, taps = kind.axis, indices.type.dims[1]
     size = x.type.dims[axis]
     dims = context.sink.type.dims
-    dtype = compute_type(context.sink.type.dtype)
+    dtype = compute_type(context.op.result.type.dtype)
     names, lanes = context.names, context.lanes(dtype)
 
     def vector(outer: Sequence[Expr], first: Expr, width: int) -> Block:
