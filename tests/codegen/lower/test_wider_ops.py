@@ -11,6 +11,7 @@ import pytest
 from lepton_cc.codegen.assemble import assemble
 from lepton_cc.codegen.lower.context import ScheduleOptions
 from lepton_cc.codegen.targets.loader import load_target
+from lepton_cc.compiler import CompileOptions, compile_model
 from lepton_cc.executable import Executable
 from lepton_cc.ir.rewrite import Statistics
 from lepton_cc.passes.fold_constants import FoldConstants
@@ -65,6 +66,16 @@ def test_exactly_as_interpreted(name: str, schedule: str) -> None:
 @pytest.mark.parametrize("name", CLOSE)
 def test_as_interpreted(name: str, schedule: str) -> None:
     _differences(CLOSE[name], schedule, 2e-5, 2e-6)
+
+
+@pytest.mark.parametrize("name", test_quantization.EXACT)
+def test_fused_requantization_is_exact(name: str) -> None:
+    """All passes: the requantization becomes the epilogue of the integer contraction."""
+    case = test_quantization.EXACT[name]
+    compilation = compile_model(case.model(), CompileOptions(load_target("host")))
+    results = Executable(compilation.program, 1).run(case.feeds)
+    (want,) = case.interpreted()
+    np.testing.assert_array_equal(results["y0"], want)
 
 
 @pytest.mark.parametrize("hidden", [1, 3, 8, 33])
