@@ -45,7 +45,7 @@ def import_dropout(node: NodeView) -> Sequence[Value | None]:
     """Dropout for inference: the identity. The mask, if asked for, is all true."""
     x = node.operand(0)
     training = node.optional(2) is not None and bool(np.any(node.constant(2)))
-    ratio = 0.5 if node.optional(1) is None or not training else float(node.constant(1).reshape(()))
+    ratio = 0.5 if node.optional(1) is None or not training else node.constant_float(1)
     if training and ratio != 0:
         node.refuse("training_mode is true", "export the model for inference")
     if not node.output_used(1):

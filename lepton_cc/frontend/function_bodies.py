@@ -91,11 +91,7 @@ def schema_function(
     if fixed:
         content = schema.get_function_with_opset_version(max(fixed))  # type: ignore[attr-defined]  # as above
     elif contextual:
-        content = schema.get_context_dependent_function_with_opset_version(  # type: ignore[attr-defined]  # as above
-            max(contextual),
-            _resolved(node, attributes).SerializeToString(),
-            [_type_bytes(operand) for operand in operands],
-        )
+        content = _contextual_body(schema, max(contextual), _resolved(node, attributes), operands)
     else:
         return None
     body = onnx.FunctionProto()
@@ -112,6 +108,18 @@ def schema_function(
     }
     key = (normal_domain(node.domain), node.op_type, "")
     return Function(key, body, defaults | dict(attributes), opsets)
+
+
+def _contextual_body(
+    schema: defs.OpSchema, version: int, node: onnx.NodeProto, operands: Sequence[Value | None]
+) -> bytes:
+    types = [_type_bytes(operand) for operand in operands]
+    build = schema.get_context_dependent_function_with_opset_version  # type: ignore[attr-defined]  # as above
+    try:
+        content: bytes = build(version, node.SerializeToString(), types)
+    except Exception as error:  # whatever the C++ of onnx throws at a form it does not know
+        raise NodeRefusal(f"ONNX gives it no body in this form: {error}") from None
+    return content
 
 
 def _resolved(

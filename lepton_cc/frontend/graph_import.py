@@ -303,6 +303,9 @@ class GraphImport:
             label,
             origin,
         )
+        if len(operands) > len(function.body.input):
+            reason = f"has {len(operands)} inputs where its body takes {len(function.body.input)}"
+            raise NodeRefusal(reason, code=Code.MODEL_MALFORMED)
         padded = [*operands, *[None] * (len(function.body.input) - len(operands))]
         for name, value in zip(function.body.input, padded, strict=True):
             scope.bind(name, value)

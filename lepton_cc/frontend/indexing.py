@@ -87,6 +87,8 @@ def _tuple_rows(
 ) -> tuple[Value, tuple[int, ...]]:
     """Linear indices of the rows that index tuples [..., k] address, and a row's shape."""
     dims, shape = x.type.dims, indices.type.dims
+    if not 0 <= batch_dims < max(1, len(shape)):
+        node.refuse(f"batch_dims is {batch_dims}", code=Code.MODEL_MALFORMED)
     if not shape or batch_dims + shape[-1] > len(dims) or dims[:batch_dims] != shape[:batch_dims]:
         node.refuse(f"indices {indices.type} do not fit {x.type}", code=Code.MODEL_MALFORMED)
     end = batch_dims + shape[-1]
@@ -173,7 +175,9 @@ def import_tensor_scatter(node: NodeView) -> Sequence[Value | None]:
 def import_one_hot(node: NodeView) -> Sequence[Value | None]:
     """OneHot with a depth that is known at compile time."""
     indices, values = node.operand(0), node.operand(2)
-    depth = int(node.constant(1).reshape(()))
+    depth = int(node.constant_float(1))
+    node.check_table(depth)
+    node.check_rank(values, 1, 1)
     rank = indices.type.rank
     axis = node.axis(node.int("axis", -1), rank + 1)
     whole = node.cast(indices, DType.I64)

@@ -45,6 +45,9 @@ def import_col2im(node: NodeView) -> Sequence[Value | None]:
     x = node.operand(0)
     image, block = node.constant_ints(1), node.constant_ints(2)
     rank = len(image)
+    node.check_rank(x, 3, 3)
+    if len(block) != rank or min((*block, *image), default=0) < 1:
+        node.refuse(f"blocks {list(block)} of {list(image)}", code=Code.MODEL_MALFORMED)
     low, high = explicit_pads(node, rank)
     strides = spatial_ints(node, "strides", rank, 1)
     dilations = spatial_ints(node, "dilations", rank, 1)
@@ -54,6 +57,8 @@ def import_col2im(node: NodeView) -> Sequence[Value | None]:
     if rows % taps or math.prod(window.output_dims(image)) != count:
         node.refuse(f"blocks {x.type} do not fill {list(image)}", code=Code.MODEL_MALFORMED)
     channels = rows // taps
+    node.check_table(batch * channels, *image)
+    node.check_table(taps, count)
     blocks = node.reshape(x, (batch * channels, taps * count))
     updates = node.transpose(blocks, (1, 0))
     target = _zeros(node, x, (math.prod(image), batch * channels))
@@ -69,12 +74,15 @@ def import_max_unpool(node: NodeView) -> Sequence[Value | None]:
     size = node.ints("kernel_shape")
     strides = spatial_ints(node, "strides", len(dims), 1)
     low, high = explicit_pads(node, len(dims))
+    if len(size) != len(dims):
+        node.refuse(f"kernel_shape {list(size)} for {x.type}", code=Code.MODEL_MALFORMED)
     parts = zip(dims, size, strides, low, high, strict=True)
     spatial = tuple((n - 1) * s + k - before - after for n, k, s, before, after in parts)
     shape = (*x.type.dims[:2], *spatial)
     wish = node.constant_ints(2) if node.optional(2) is not None else shape
     if len(wish) != len(shape) or any(w < s for w, s in zip(wish, shape, strict=True)):
         node.refuse(f"output_shape {list(wish)} for {list(shape)}", code=Code.MODEL_MALFORMED)
+    node.check_table(*shape)
     flat = _zeros(node, x, (math.prod(shape),))
     scattered = scatter_rows(node, flat, indices, x, ScatterFunction.ASSIGN)
     y = node.reshape(scattered, shape)

@@ -26,6 +26,10 @@ MAX_TENSOR_BYTES = 1 << 31
 MAX_CONSTANT_BYTES = 640 << 20
 # Elements of an operand that holds parameters: a shape, axes, bounds, sizes.
 MAX_PARAMETERS = 1 << 16
+# Elements of a table that an importer computes: indices, weights, windows, masks.
+MAX_TABLE_ELEMENTS = 1 << 24
+# Taps of one Resize axis, which are compacted one by one.
+MAX_RESIZE_TAPS = 1 << 21
 # Characters of a name or a reason in a diagnostic; models may hold names of megabytes.
 MAX_NAME_CHARS = 120
 MAX_REASON_CHARS = 600

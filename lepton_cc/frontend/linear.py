@@ -32,7 +32,7 @@ def import_matmul(node: NodeView) -> Sequence[Value | None]:
 def _scaled(node: NodeView, x: Value, factor: float, name: str) -> Value:
     if factor == 1:
         return x
-    if not x.type.dtype.is_float and factor != int(factor):
+    if not x.type.dtype.is_float and not factor.is_integer():
         node.refuse(f"{name} is {factor} for integers")
     return node.binary(B.MUL, x, factor)
 

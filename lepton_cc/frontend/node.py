@@ -1,6 +1,7 @@
 """What an operator importer sees of one ONNX node: operands, attributes, and ways to emit ops."""
 
 import builtins
+import math
 from collections.abc import Sequence
 from typing import NoReturn, Protocol
 
@@ -8,7 +9,7 @@ import numpy as np
 import onnx
 
 from lepton_cc.frontend.attributes import Attributes
-from lepton_cc.frontend.limits import MAX_PARAMETERS
+from lepton_cc.frontend.limits import MAX_PARAMETERS, MAX_RANK, MAX_TABLE_ELEMENTS
 from lepton_cc.frontend.refusal import NodeRefusal
 from lepton_cc.frontend.scope import Scope
 from lepton_cc.ir.diagnostics import Code
@@ -19,6 +20,8 @@ from lepton_cc.ir.ops.elementwise import Binary, Cast, Select, Unary
 from lepton_cc.ir.ops.movement import Broadcast, Reshape, Transpose
 from lepton_cc.ir.ops.pointwise_functions import BinaryFunction, UnaryFunction
 from lepton_cc.ir.tensor import Array
+
+_MALFORMED = Code.MODEL_MALFORMED
 
 
 class Session(Protocol):
@@ -104,6 +107,20 @@ class NodeView:
         if array.size > MAX_PARAMETERS:
             self.refuse(f"input {index} has {array.size} elements", code=Code.LIMIT_EXCEEDED)
         return tuple(builtins.int(element) for element in array.reshape(-1))
+
+    def constant_int(self, index: builtins.int) -> builtins.int:
+        """The content of an integer operand of one element."""
+        elements = self.constant_ints(index)
+        if len(elements) != 1:
+            self.refuse(f"input {index} has {len(elements)} elements, not one", code=_MALFORMED)
+        return elements[0]
+
+    def constant_float(self, index: builtins.int) -> builtins.float:
+        """The content of an operand of one element."""
+        array = self.constant(index)
+        if array.size != 1:
+            self.refuse(f"input {index} has {array.size} elements, not one", code=_MALFORMED)
+        return builtins.float(array.reshape(()))
 
     def content(self, value: Value) -> Array | None:
         """The compile-time content of any value; None if it hangs on a graph input."""
@@ -234,6 +251,17 @@ class NodeView:
         if not -rank <= axis < rank:
             self.refuse(f"axis {axis} is outside rank {rank}", code=Code.MODEL_MALFORMED)
         return axis % rank
+
+    def check_rank(self, value: Value, least: builtins.int, most: builtins.int = MAX_RANK) -> None:
+        """Refuses the node unless the value has at least `least`, at most `most` dimensions."""
+        if not least <= value.type.rank <= most:
+            self.refuse(f"{value.type} has the wrong number of dimensions", code=Code.TYPE_MISMATCH)
+
+    def check_table(self, *dims: builtins.int, most: builtins.int = MAX_TABLE_ELEMENTS) -> None:
+        """Refuses the node unless a table of these dimensions can be computed at compile time."""
+        if min(dims, default=0) < 0 or math.prod(dims) > most:
+            listed = " x ".join(map(str, dims))
+            self.refuse(f"a table of {listed} elements", code=Code.LIMIT_EXCEEDED)
 
     def refuse(self, reason: str, hint: str = "", code: Code = Code.UNSUPPORTED_FORM) -> NoReturn:
         """Turns the node down; the diagnostics of all nodes are reported together."""

@@ -95,6 +95,7 @@ def import_group_normalization(node: NodeView) -> Sequence[Value | None]:
     """GroupNormalization of [N, C, *S]; scale and bias for each channel (before 21: deprecated)."""
     x = node.operand(0)
     groups = node.int("num_groups")
+    node.check_rank(x, 2)
     batch, channels, *spatial = x.type.dims
     if groups < 1 or channels % groups:
         node.refuse(f"{channels} channels in {groups} groups", code=Code.MODEL_MALFORMED)
@@ -120,6 +121,7 @@ def import_lrn(node: NodeView) -> Sequence[Value | None]:
     """LRN across channels: an average pool of the squares over a window of channels."""
     x = node.operand(0)
     size = node.int("size")
+    node.check_rank(x, 2)
     batch, channels, *spatial = x.type.dims
     pixels = math.prod(spatial)
     square = node.binary(BinaryFunction.MUL, x, x)

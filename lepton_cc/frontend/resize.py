@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from lepton_cc.frontend.limits import MAX_RESIZE_TAPS
 from lepton_cc.frontend.node import NodeView
 from lepton_cc.frontend.registry import Operator
 from lepton_cc.frontend.resize_tables import (
@@ -69,6 +70,9 @@ def _resized(node: NodeView, x: Value, axes: dict[int, AxisResize], method: _Met
     dtype = x.type.dtype
     computes = method.mode is not Interpolation.NEAREST and not dtype.is_float
     y = node.cast(x, DType.F32) if computes else x
+    for resize in axes.values():
+        reach = 4 / min(resize.scale, 1.0) if method.antialias else 4
+        node.check_table(resize.out, math.ceil(reach), most=MAX_RESIZE_TAPS)
     for axis, resize in sorted(axes.items(), key=lambda item: (item[1].out / item[1].size, item)):
         table = method.table(resize)
         if table.is_gather:
@@ -85,9 +89,11 @@ def _resized(node: NodeView, x: Value, axes: dict[int, AxisResize], method: _Met
 def _from_scales(
     node: NodeView, x: Value, scales: Sequence[float], axes: Sequence[int]
 ) -> dict[int, AxisResize]:
-    if len(scales) != len(axes) or any(not scale > 0 for scale in scales):
+    if len(scales) != len(axes) or any(not 0 < scale < math.inf for scale in scales):
         node.refuse(f"scales {list(scales)} for {x.type}", code=Code.MODEL_MALFORMED)
     sizes = [x.type.dims[axis] for axis in axes]
+    if 0 in sizes:
+        node.refuse(f"input {x.type} is empty")
     return {
         axis: AxisResize(size, math.floor(size * scale), scale)
         for axis, size, scale in zip(axes, sizes, scales, strict=True)
@@ -97,7 +103,7 @@ def _from_scales(
 def _from_sizes(
     node: NodeView, x: Value, sizes: Sequence[int], axes: Sequence[int]
 ) -> dict[int, AxisResize]:
-    if len(sizes) != len(axes) or any(size < 0 for size in sizes):
+    if len(sizes) != len(axes) or any(size < 1 for size in sizes):
         node.refuse(f"sizes {list(sizes)} for {x.type}", code=Code.MODEL_MALFORMED)
     dims = [x.type.dims[axis] for axis in axes]
     if any(dim == 0 for dim in dims):

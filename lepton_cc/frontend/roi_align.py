@@ -17,6 +17,7 @@ from lepton_cc.frontend.sampling import (
     summed,
     weighted_pixels,
 )
+from lepton_cc.ir.diagnostics import Code
 from lepton_cc.ir.graph import Value
 from lepton_cc.ir.ops.elementwise import Clamp
 from lepton_cc.ir.ops.movement import Concat, Slice
@@ -82,6 +83,9 @@ class _RoiAlign:
 def import_roi_align(node: NodeView) -> Sequence[Value | None]:
     """RoiAlign; with sampling_ratio 0 the regions must be known at compile time."""
     x, rois, images = (node.operand(index) for index in range(3))
+    node.check_rank(x, 4, 4)
+    node.check_rank(rois, 2, 2)
+    node.check_rank(images, 1, 1)
     batch, _, *spatial = x.type.dims
     default = "half_pixel" if node.opset >= 16 else "output_half_pixel"
     mode = node.string("mode", "avg")
@@ -94,12 +98,16 @@ def import_roi_align(node: NodeView) -> Sequence[Value | None]:
         node.string("coordinate_transformation_mode", default) == "half_pixel",
         mode == "max",
     )
+    node.check_table(max(0, align.height), max(0, align.width))
+    if align.height < 1 or align.width < 1:
+        node.refuse("the output has no elements", code=Code.MODEL_MALFORMED)
     num_pixels = math.prod(spatial)
     kind = index_dtype(batch * num_pixels)
     first = node.binary(B.MUL, node.cast(images, kind), num_pixels)
     first = node.reshape(first, (first.type.num_elements, 1, 1, 1, 1))
     table, ratio = pixels(node, x), node.int("sampling_ratio", 0)
     if ratio > 0:
+        node.check_table(align.height, align.width, ratio, ratio)
         y = align.pooled(table, rois, first, (ratio, ratio))
         return (node.transpose(y, (0, 3, 1, 2)),)
     regions = []
@@ -122,7 +130,12 @@ def _adaptive_samples(node: NodeView, align: _RoiAlign, roi: Value) -> tuple[int
             node.refuse_unknown(
                 align.bounds(roi, axis)[1], "the regions must be known at compile time"
             )
-        counts.append(max(1, math.ceil(float(extent.reshape(-1)[0]) / bins)))
+        pixels_per_bin = float(extent.reshape(-1)[0]) / bins
+        if not pixels_per_bin < max(align.spatial) * 16:
+            node.refuse(
+                f"a region has {pixels_per_bin} pixels for each bin", code=Code.LIMIT_EXCEEDED
+            )
+        counts.append(max(1, math.ceil(pixels_per_bin)))
     return counts[0], counts[1]
 
 

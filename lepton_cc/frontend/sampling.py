@@ -227,7 +227,11 @@ def import_grid_sample(node: NodeView) -> Sequence[Value | None]:
 def import_affine_grid(node: NodeView) -> Sequence[Value | None]:
     """AffineGrid with a size that is known at compile time."""
     theta = node.operand(0)
-    batch, _, *sizes = node.constant_ints(1)
+    given = node.constant_ints(1)
+    if len(given) not in (4, 5) or min(given) < 1:
+        node.refuse(f"a grid of size {list(given)}", code=Code.MODEL_MALFORMED)
+    batch, _, *sizes = given
+    node.check_table(*given)
     spatial = tuple(sizes)
     align = node.flag("align_corners")
     lines = []

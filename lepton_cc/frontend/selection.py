@@ -32,7 +32,7 @@ def import_topk_10(node: NodeView) -> Sequence[Value | None]:
 def _cumulative(function: CumulativeFunction) -> Importer:
     def import_cumulative(node: NodeView) -> Sequence[Value | None]:
         x = node.operand(0)
-        axis = node.axis(node.constant_ints(1)[0], x.type.rank)
+        axis = node.axis(node.constant_int(1), x.type.rank)
         kind = Cumulative(function, axis, node.flag("exclusive"), node.flag("reverse"))
         return (node.emit(kind, x),)
 
@@ -44,7 +44,8 @@ def import_trilu(node: NodeView) -> Sequence[Value | None]:
     x = node.operand(0)
     if x.type.rank < 2:
         node.refuse(f"input {x.type} is no matrix", code=Code.MODEL_MALFORMED)
-    diagonal = 0 if node.optional(1) is None else node.constant_ints(1)[0]
+    diagonal = 0 if node.optional(1) is None else node.constant_int(1)
+    node.check_table(*x.type.dims[-2:])
     rows, columns = np.indices(x.type.dims[-2:])
     upper = node.flag("upper", default=True)
     kept = columns - rows >= diagonal if upper else columns - rows <= diagonal

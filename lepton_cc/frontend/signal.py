@@ -7,7 +7,7 @@ import numpy as np
 
 from lepton_cc.frontend.node import NodeView
 from lepton_cc.frontend.registry import Importer, Operator
-from lepton_cc.frontend.tensors import DTYPES
+from lepton_cc.frontend.tensors import element_type
 from lepton_cc.ir.diagnostics import Code
 from lepton_cc.ir.graph import Value
 from lepton_cc.ir.ops.matmul import MatMul
@@ -50,6 +50,7 @@ def _transform(node: NodeView, x: Value, length: int, *, inverse: bool, onesided
     *outer, samples, components = x.type.dims
     if components not in (1, 2) or length < 1:
         node.refuse(f"input {x.type} is neither real nor complex", code=Code.MODEL_MALFORMED)
+    node.check_table(samples * components, length, 2)
     if inverse and onesided:
         rows = min(samples, length // 2 + 1)
         matrix, last = real_inverse_matrix(rows, length), 1
@@ -77,7 +78,7 @@ def _dft(node: NodeView, axis: int) -> Sequence[Value | None]:
     moved = node.transpose(x, order)
     inverse, onesided = node.flag("inverse"), node.flag("onesided")
     default = 2 * (x.type.dims[axis] - 1) if inverse and onesided else x.type.dims[axis]
-    length = default if node.optional(1) is None else node.constant_ints(1)[0]
+    length = default if node.optional(1) is None else node.constant_int(1)
     y = _transform(node, moved, length, inverse=inverse, onesided=onesided)
     return (node.transpose(y, [order.index(i) for i in range(rank)]),)
 
@@ -89,18 +90,19 @@ def import_dft_17(node: NodeView) -> Sequence[Value | None]:
 
 def import_dft_20(node: NodeView) -> Sequence[Value | None]:
     """DFT with a length and an axis that are known at compile time, as a matmul."""
-    return _dft(node, -2 if node.optional(2) is None else node.constant_ints(2)[0])
+    return _dft(node, -2 if node.optional(2) is None else node.constant_int(2))
 
 
 def import_stft(node: NodeView) -> Sequence[Value | None]:
     """STFT with a step and a length that are known at compile time: a gather and a matmul."""
     signal, window = node.operand(0), node.optional(2)
-    step = node.constant_ints(1)[0]
+    step = node.constant_int(1)
     if signal.type.rank == 2:
         signal = node.reshape(signal, (*signal.type.dims, 1))
+    node.check_rank(signal, 3, 3)
     _, samples, components = signal.type.dims
     if node.optional(3) is not None:
-        length = node.constant_ints(3)[0]
+        length = node.constant_int(3)
     elif window is not None:
         length = window.type.num_elements
     else:
@@ -108,6 +110,7 @@ def import_stft(node: NodeView) -> Sequence[Value | None]:
     if not (0 < length <= samples and step > 0):
         node.refuse(f"frames of {length} every {step} of {samples}", code=Code.MODEL_MALFORMED)
     frames = (samples - length) // step + 1
+    node.check_table(frames, length)
     table = np.arange(frames)[:, None] * step + np.arange(length)
     framed = node.emit(Gather(1), signal, node.constant_value(table.astype(np.int64)))
     if window is not None:
@@ -122,8 +125,9 @@ def _cosine_window(*coefficients: float) -> Importer:
 
     def import_window(node: NodeView) -> Sequence[Value | None]:
         """Of a size that is known at compile time."""
-        size = node.constant_ints(0)[0]
-        dtype = DTYPES[node.int("output_datatype", 1)]
+        size = node.constant_int(0)
+        node.check_table(size)
+        dtype = element_type(node.int("output_datatype", 1))
         period = size if node.flag("periodic", default=True) else size - 1
         angle = 2 * np.pi * np.arange(size) / max(period, 1)
         terms = (
@@ -155,9 +159,13 @@ def mel_weights(bins: int, length: int, rate: int, low: float, high: float) -> A
 
 def import_mel_weight_matrix(node: NodeView) -> Sequence[Value | None]:
     """MelWeightMatrix of parameters that are known at compile time."""
-    bins, length, rate = (node.constant_ints(index)[0] for index in range(3))
-    low, high = (float(node.constant(index).reshape(())) for index in (3, 4))
-    dtype = DTYPES[node.int("output_datatype", 1)]
+    bins, length, rate = (node.constant_int(index) for index in range(3))
+    low, high = (node.constant_float(index) for index in (3, 4))
+    dtype = element_type(node.int("output_datatype", 1))
+    edges_known = rate > 0 and length >= 0 and all(map(math.isfinite, (low, high)))
+    if not edges_known or min(low, high) < 0:
+        node.refuse(f"no mel scale from {low} to {high} at {rate}", code=Code.MODEL_MALFORMED)
+    node.check_table(length // 2 + 1, bins + 2)
     return (node.constant_value(mel_weights(bins, length, rate, low, high).astype(dtype.numpy)),)
 
 
