@@ -19,6 +19,7 @@ from lepton_cc.passes.propagate_layout import PropagateLayout
 from lepton_cc.passes.recognize_activations import RecognizeActivations
 from lepton_cc.passes.recognize_bias import RecognizeBias
 from lepton_cc.passes.recognize_norms import RecognizeNorms
+from lepton_cc.passes.recognize_one_hot import RecognizeOneHot
 from lepton_cc.passes.recognize_softmax import RecognizeSoftmax
 from lepton_cc.passes.sink_reshapes import SinkReshapes
 
@@ -56,6 +57,7 @@ _FULL: tuple[Step, ...] = (
     Repeat((SinkReshapes(), _SIMPLIFY), limit=4),
     RecognizeSoftmax(),
     RecognizeNorms(),
+    RecognizeOneHot(),
     RecognizeActivations(),
     LowerRecurrent(),
     Repeat((PropagateLayout(), SinkReshapes(), _SIMPLIFY), limit=4),

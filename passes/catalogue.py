@@ -13,6 +13,7 @@ from lepton_cc.passes.propagate_layout import PropagateLayout
 from lepton_cc.passes.recognize_activations import RecognizeActivations
 from lepton_cc.passes.recognize_bias import RecognizeBias
 from lepton_cc.passes.recognize_norms import RecognizeNorms
+from lepton_cc.passes.recognize_one_hot import RecognizeOneHot
 from lepton_cc.passes.recognize_softmax import RecognizeSoftmax
 from lepton_cc.passes.registry import PassRegistry
 from lepton_cc.passes.sink_reshapes import SinkReshapes
@@ -28,6 +29,7 @@ PASSES.add(SinkReshapes)
 PASSES.add(RecognizeActivations)
 PASSES.add(RecognizeBias)
 PASSES.add(RecognizeNorms)
+PASSES.add(RecognizeOneHot)
 PASSES.add(RecognizeSoftmax)
 PASSES.add(FuseActivations)
 PASSES.add(FuseReductions)

@@ -20,7 +20,7 @@ SIMPLIFY = (
     "eliminate-common-subexpressions,eliminate-dead-code)*"
 )
 PIPELINE = (
-    f"fold-constants,propagate-layout,{SIMPLIFY},recognize-softmax,recognize-norms,"
+    f"fold-constants,propagate-layout,{SIMPLIFY},recognize-softmax,recognize-norms,recognize-one-hot,"
     f"recognize-activations,recognize-bias,{SIMPLIFY},propagate-layout,"
     "fuse-activations,fuse-reductions,fuse-elementwise"
 )

@@ -9,15 +9,18 @@ from lepton_cc.ir.builder import GraphBuilder
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.graph import Graph, Value
 from lepton_cc.ir.interpreter import interpret
-from lepton_cc.ir.ops.elementwise import Binary, Unary
+from lepton_cc.ir.ops.elementwise import Binary, Cast, Unary
+from lepton_cc.ir.ops.matmul import MatMul
 from lepton_cc.ir.ops.movement import Reshape
 from lepton_cc.ir.ops.pointwise_functions import BinaryFunction as B
 from lepton_cc.ir.ops.pointwise_functions import UnaryFunction as U
 from lepton_cc.ir.ops.reduce import Reduce, ReduceFunction
+from lepton_cc.ir.rewrite import Statistics
 from lepton_cc.ir.types import TensorType
 from lepton_cc.passes.catalogue import PASSES
 from lepton_cc.passes.manager import PassManager
 from lepton_cc.passes.pipeline_text import parse_pipeline
+from lepton_cc.passes.recognize_one_hot import RecognizeOneHot
 
 PIPELINE = (
     "(sink-reshapes,fold-constants,canonicalize,eliminate-common-subexpressions)*,"
@@ -151,3 +154,22 @@ def test_recognized(spell: Callable[[Speller], Value], ops: list[str] | None) ->
     np.testing.assert_allclose(
         got.astype(np.float64), expected.astype(np.float64), rtol=3e-6, atol=3e-6
     )
+
+
+@pytest.mark.parametrize("biased", [False, True])
+def test_one_hot_product_picks_rows(biased: bool) -> None:
+    """Indices in the table, at its ends, and outside of it on both sides."""
+    builder = GraphBuilder("one_hot")
+    rng = np.random.default_rng(0)
+    indices = builder.input("i", TensorType(DType.I32, (2, 4, 1)))
+    places = builder.constant(np.arange(5, dtype=np.int32))
+    hot = builder.emit(Cast(DType.F32), builder.emit(Binary(B.EQUAL), indices, places))
+    table = builder.constant(rng.normal(size=(5, 3)).astype(np.float32))
+    bias = builder.constant(rng.normal(size=3).astype(np.float32)) if biased else None
+    y = builder.emit(MatMul(), hot, table, bias)
+    graph = builder.finish([y], ["y"])
+    after = RecognizeOneHot().run(graph, Statistics())
+    assert "matmul" not in [op.kind.mnemonic for op in after.ops]
+    given = np.asarray([[0, 4, 5, 9], [-1, -2, -9, 2]], np.int32).reshape(2, 4, 1)
+    expected, got = interpret(graph, {"i": given})["y"], interpret(after, {"i": given})["y"]
+    np.testing.assert_array_equal(got, expected)
