@@ -1,4 +1,4 @@
-"""Writes the pages that are made from the code: `docs/ops.md` and `docs/onnx-operators.md`.
+"""Writes the pages that are made from the code: `ops.md`, `onnx-operators.md`, `passes.md`.
 
 `make docs` runs it; tests compare the pages with the code.
 """
@@ -11,15 +11,25 @@ from pathlib import Path
 from lepton_cc.frontend.op_table import render_op_table
 from lepton_cc.ir.op_kind import OpKind, Trait
 from lepton_cc.ir.ops import REGISTRY
+from lepton_cc.passes.catalogue import PASSES
+from lepton_cc.passes.manager import Pass
 
 OPS_PAGE = Path(__file__).resolve().parent / "ops.md"
 ONNX_OPERATORS_PAGE = OPS_PAGE.with_name("onnx-operators.md")
+PASSES_PAGE = OPS_PAGE.with_name("passes.md")
 
 _HEAD = """\
 # Ops
 
 The ops of the graph, made from their definitions by `make docs`.
 An operand that ends in `?` may be absent, one in `*` repeats.
+"""
+
+
+_PASSES_HEAD = """\
+# Passes
+
+The passes that `lepton opt -p` takes, made from their definitions by `make docs`.
 """
 
 
@@ -54,6 +64,19 @@ def _op_section(definition: type[OpKind], mnemonics: list[str]) -> str:
     return f"### {definition.__name__}\n\n{listed}\n```text\n{inspect.getdoc(definition)}\n```\n"
 
 
+def passes_page() -> str:
+    """The text of `docs/passes.md`."""
+    return "\n".join([_PASSES_HEAD, *(_pass_section(PASSES[name]) for name in PASSES.names())])
+
+
+def _pass_section(pass_class: type[Pass]) -> str:
+    defaults = [(field.name, str(field.default).lower()) for field in fields(pass_class)]
+    options = "".join(f"- `{name}={default}`\n" for name, default in defaults)
+    manual = inspect.getdoc(pass_class)
+    listed = f"{options}\n" if options else ""
+    return f"## {pass_class.NAME}\n\n{listed}```text\n{manual}\n```\n"
+
+
 def _first_line(docstring: str | None) -> str:
     return (docstring or "").partition("\n")[0].rstrip(".")
 
@@ -61,6 +84,7 @@ def _first_line(docstring: str | None) -> str:
 def main() -> None:
     """Write the pages."""
     OPS_PAGE.write_text(ops_page(), encoding="utf-8")
+    PASSES_PAGE.write_text(passes_page(), encoding="utf-8")
     ONNX_OPERATORS_PAGE.write_text(render_op_table(), encoding="utf-8")
 
 

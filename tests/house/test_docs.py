@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from docs.build import OPS_PAGE, ops_page
+from docs.build import OPS_PAGE, PASSES_PAGE, ops_page, passes_page
 
 FOLDERS = ("", "docs", "docs/decisions", "models", "benchmarks", "examples")
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
@@ -13,6 +13,10 @@ LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 
 def test_ops_page_is_made_from_the_code() -> None:
     assert OPS_PAGE.read_text(encoding="utf-8") == ops_page(), "run `make docs`"
+
+
+def test_passes_page_is_made_from_the_code() -> None:
+    assert PASSES_PAGE.read_text(encoding="utf-8") == passes_page(), "run `make docs`"
 
 
 def test_relative_links_resolve(project_root: Path) -> None:
