@@ -1,4 +1,4 @@
-"""Lowering of transposed convolution in gather form: each output element sums the taps that reach it.
+"""Lowering of transposed convolution: each output element sums the taps that reach it (gather).
 
 Output column o is reached by input column (o + low - tap * dilation) / stride where that is whole.
 Columns with the same remainder of (o + low) by the stride, a *phase*, are reached by the same taps

@@ -1,11 +1,13 @@
 """How element types are stored and computed with: narrow floats live as bit patterns in buffers.
 
 f16, bf16 and the 8-bit floats are stored as unsigned integers and computed in f32, rounded after
-every op. Everything else is itself; sub-byte integers take a byte each.
+every op. Sub-byte integers take a byte each, of which only their own bits count when it is read:
+NumPy's int4 keeps the others clear, C code has the sign there. Everything else is itself.
 """
 
 from lepton_cc.codegen.kernel.ir import Expr
 from lepton_cc.codegen.kernel.math import compute_type, decode, encode, storage_type
+from lepton_cc.codegen.kernel.math.integer import byte_type, wrapped
 from lepton_cc.ir.dtype import DType
 
 __all__ = [
@@ -25,6 +27,8 @@ def is_narrow_float(dtype: DType) -> bool:
 
 def from_storage(stored: Expr, dtype: DType) -> Expr:
     """A loaded element in its compute type."""
+    if dtype.is_integer and dtype.bits < 8:
+        return wrapped(stored.cast(byte_type(dtype)), dtype)
     return decode(stored, dtype)
 
 
