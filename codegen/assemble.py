@@ -162,6 +162,7 @@ def _program(
                 step.op.results[0].type,
                 step.op.location,
                 num_macs(step.op),
+                step.lowered.bindings.index(step.op.results[0]),
             )
         )
     return Program(

@@ -49,8 +49,8 @@ class Place:
 class Call:
     """One kernel call: which kernel, on which places, for which ONNX nodes.
 
-    `operation` is what the graph called it, `num_macs` its multiply-adds, `writes` the number of
-    bytes that it stores to results.
+    `operation` is what the graph called it, `num_macs` its multiply-adds, `result_argument` the
+    position of its (first) result among the arguments.
     """
 
     kernel: str
@@ -60,6 +60,7 @@ class Call:
     result_type: TensorType
     location: Location
     num_macs: int = 0
+    result_argument: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from lepton_cc.report import LayerReport as LayerReport
     from lepton_cc.report import MemoryReport as MemoryReport
 
+# pyproject.toml says the same; a test holds them equal.
+__version__ = "0.1.0"
+
 __all__ = ["CompiledModel", "LayerReport", "LeptonError", "MemoryReport", "Refused", "compile"]
 
 

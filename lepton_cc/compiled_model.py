@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import onnx
 
 from lepton_cc.artifacts.emit import Artifacts, EmitKind
@@ -20,10 +19,10 @@ from lepton_cc.ir.target import Execution
 from lepton_cc.ir.tensor import Array
 from lepton_cc.levels import LEVELS, OptLevel
 from lepton_cc.report import LayerReport, MemoryReport
+from lepton_cc.sample_inputs import made_up_inputs
 
 DEFAULT_TARGET = "x86-64"
 _BENCH_REPEATS = 5
-_BENCH_SEED = 0
 
 
 def compile(  # noqa: A001  # lepton_cc.compile is the API's name
@@ -102,7 +101,7 @@ class CompiledModel:
     def bench(self, num_runs: int = 100, inputs: Mapping[str, Array] | None = None) -> float:
         """Seconds of one run, without Python's overhead: the best of five means.
 
-        `num_runs` are divided among the five; `inputs` defaults to random floats and zeros.
+        `num_runs` are divided among the five; `inputs` defaults to made-up ones.
 
         Raises:
             Refused: the target's code runs in an emulator, whose time says nothing.
@@ -113,7 +112,7 @@ class CompiledModel:
                 f"{self.compilation.options.target.name} is emulated: its time means nothing",
                 hint="run the model and read last_instructions",
             )
-        call = self._executable.prepare(self._sample_inputs() if inputs is None else inputs)
+        call = self._executable.prepare(made_up_inputs(self.inputs) if inputs is None else inputs)
         call.run()
         each = max(1, num_runs // _BENCH_REPEATS)
         return min(call.seconds(each) for _ in range(_BENCH_REPEATS))
@@ -167,12 +166,3 @@ class CompiledModel:
     @cached_property
     def _emulated(self) -> EmulatedModel:
         return EmulatedModel(self._artifacts.firmware.elf, self.inputs, self.outputs)
-
-    def _sample_inputs(self) -> dict[str, Array]:
-        generator = np.random.default_rng(_BENCH_SEED)
-        return {
-            port.name: generator.standard_normal(port.type.dims).astype(port.type.dtype.numpy)
-            if port.type.dtype.is_float
-            else np.zeros(port.type.dims, port.type.dtype.numpy)
-            for port in self.inputs
-        }

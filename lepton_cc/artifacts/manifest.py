@@ -9,10 +9,10 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import lepton_cc
 from lepton_cc.artifacts.output_folder import FORMAT, MANIFEST, file_record
 from lepton_cc.codegen.llvm.compile import llvm_version
 from lepton_cc.codegen.program import Port
@@ -72,7 +72,7 @@ def manifest_document(
     return {
         "format": FORMAT,
         "version": VERSION,
-        "compiler": {"lepton-cc": metadata.version("lepton-cc"), "llvm": llvm_version()},
+        "compiler": {"lepton-cc": lepton_cc.__version__, "llvm": llvm_version()},
         "model": {"sha256": model_sha256},
         "options": {
             "level": options.level.value,
