@@ -19,10 +19,18 @@ from lepton_cc.ir.ops.pointwise_functions import BinaryFunction, UnaryFunction
 from lepton_cc.ir.ops.pool import AveragePool, MaxPool
 from lepton_cc.ir.ops.quantization import Dequantize
 from lepton_cc.ir.ops.reduce import ArgReduce, Reduce, Softmax
+from lepton_cc.ir.ops.resample import Resample
 from lepton_cc.ir.verifier import is_free_of_anchor
 
 # Anchors that read their operands as buffers; only what follows them can be fused.
-WINDOWED: tuple[type[OpKind], ...] = (Conv, ConvTranspose, MatMul, MaxPool, AveragePool)
+WINDOWED: tuple[type[OpKind], ...] = (
+    Conv,
+    ConvTranspose,
+    MatMul,
+    MaxPool,
+    AveragePool,
+    Resample,
+)
 # Anchors that read each element of their operand once (softmax keeps its row), or once in each of
 # several walks over a row.
 SINGLE_READ: tuple[type[OpKind], ...] = (Reduce, ArgReduce, Softmax)
