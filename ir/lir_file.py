@@ -1,9 +1,9 @@
 """`.lir` files: a graph's text, and beside it an archive of the constants that are too big for it.
 
-The first line of the text names the archive: `constants "model.constants.npz"`. The archive is an ordinary
-`.npz` of uncompressed arrays named by digest (types that NumPy lacks as unsigned integers), written
-byte for byte the same each time. Reading unpickles nothing and allocates no more than the file's
-own size. Files appear by an atomic rename.
+The first line of the text names the archive: `constants "model.constants.npz"`. The archive is an
+ordinary `.npz` of uncompressed arrays named by digest (types that NumPy lacks as unsigned
+integers), written byte for byte the same each time. Reading unpickles nothing and allocates no
+more than the file's own size. Files appear by an atomic rename.
 """
 
 import io

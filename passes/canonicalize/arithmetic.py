@@ -169,7 +169,8 @@ def idempotence(op: Op, rewriter: Rewriter) -> Replacement:
 
 @rule("(x op a) op b = x op (a op b) for integers: add, mul, and, or, xor", Binary)
 def merge_integer_constants(op: Op, rewriter: Rewriter) -> Replacement:
-    if not op.result.type.dtype.is_integer:
+    dtype = op.result.type.dtype
+    if not dtype.is_integer or dtype not in _NUMBERS:
         return None
     return _merged_constants(op, rewriter, _MERGED_WHEN_INTEGER)
 
