@@ -1,11 +1,19 @@
 """All op definitions, one file a family, and the registry of their mnemonics."""
 
 from lepton_cc.ir.op_kind import OpRegistry
+from lepton_cc.ir.ops.bitcast import Bitcast
 from lepton_cc.ir.ops.constant import Constant
 from lepton_cc.ir.ops.conv import Conv, ConvTranspose
 from lepton_cc.ir.ops.cumulative import Cumulative, CumulativeFunction
 from lepton_cc.ir.ops.elementwise import Binary, Cast, Clamp, Select, Unary
 from lepton_cc.ir.ops.fused import Fused
+from lepton_cc.ir.ops.integer import (
+    QuantizedAdd,
+    QuantizedMul,
+    QuantizedSoftmax,
+    Requantize,
+    Table,
+)
 from lepton_cc.ir.ops.matmul import MatMul
 from lepton_cc.ir.ops.movement import Broadcast, Concat, Gather, Pad, Reshape, Slice, Transpose
 from lepton_cc.ir.ops.normalization import LayerNorm, RmsNorm
@@ -39,6 +47,12 @@ for _definition in (
     Pad,
     Gather,
     Fused,
+    Requantize,
+    QuantizedAdd,
+    QuantizedMul,
+    QuantizedSoftmax,
+    Table,
+    Bitcast,
     LayerNorm,
     RmsNorm,
     Quantize,

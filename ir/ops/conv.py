@@ -7,7 +7,9 @@ from typing import ClassVar
 import numpy as np
 
 from lepton_cc.ir.diagnostics import TypeInferenceError
+from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.op_kind import OpKind, Trait, arrays, present
+from lepton_cc.ir.ops.accumulator import accumulator_dtype
 from lepton_cc.ir.ops.window import Window
 from lepton_cc.ir.tensor import Array
 from lepton_cc.ir.types import TensorType
@@ -19,6 +21,7 @@ class Conv(OpKind):
 
     x is [N, *S, C], weights [*K, C / groups, O], bias [O]; group g takes channels
     [g C / groups, ...) to outputs [g O / groups, ...). ONNX Conv with the layout made explicit.
+    Integers of up to 16 bits accumulate in i32: x counts as x - zero_point, padding as 0.
     """
 
     MNEMONIC: ClassVar[str] = "conv"
@@ -26,29 +29,33 @@ class Conv(OpKind):
     OPERANDS: ClassVar[tuple[str, ...]] = ("x", "weights", "bias?")
     window: Window
     groups: int = 1
+    zero_point: int = 0
 
     def infer(self, operands: Sequence[TensorType | None]) -> tuple[TensorType, ...]:
         x, weights = present(operands, 2)
         bias = operands[2] if len(operands) > 2 else None
-        if x.rank != self.window.rank + 2 or weights.rank != x.rank or x.dtype != weights.dtype:
+        if x.rank != self.window.rank + 2 or weights.rank != x.rank:
             raise TypeInferenceError(f"conv of {x} by {weights} with a {self.window.rank}-D window")
+        result = accumulator_dtype(x.dtype, weights.dtype)
         channels, outputs = x.dims[-1], weights.dims[-1]
         if weights.dims[:-2] != self.window.size:
             raise TypeInferenceError(f"weights {weights} do not match window {self.window.size}")
         if channels != weights.dims[-2] * self.groups or outputs % self.groups:
             raise TypeInferenceError(f"conv of {x} by {weights} in {self.groups} groups")
-        if bias is not None and bias.shape != (outputs,):
-            raise TypeInferenceError(f"bias {bias} for {outputs} output channels")
+        if bias is not None and (bias.shape != (outputs,) or bias.dtype is not result):
+            raise TypeInferenceError(f"bias {bias} for {outputs} output channels of {result.value}")
         spatial = self.window.output_dims(x.dims[1:-1])
-        return (TensorType(x.dtype, (x.dims[0], *spatial, outputs)),)
+        return (TensorType(result, (x.dims[0], *spatial, outputs)),)
 
     def evaluate(self, operands: Sequence[Array | None]) -> tuple[Array, ...]:
         x, weights = arrays(operands, 2)
         bias = operands[2] if len(operands) > 2 else None
-        wide = np.result_type(x.dtype, np.float32) if x.dtype.itemsize < 4 else x.dtype
+        result = accumulator_dtype(DType.from_numpy(x.dtype), DType.from_numpy(weights.dtype))
+        wide = np.dtype(np.float32) if result.is_float and result.bits < 32 else result.numpy
         total: Array | None = None
         groups = self.groups
-        for position, view in self.window.taps(x.astype(wide), 0):
+        centered = x.astype(wide) - np.asarray(self.zero_point, wide) if self.zero_point else x
+        for position, view in self.window.taps(centered.astype(wide), 0):
             tap = weights[position].astype(wide)
             grouped = view.reshape(*view.shape[:-1], groups, -1)
             split = tap.reshape(tap.shape[0], groups, -1)
@@ -58,7 +65,7 @@ class Conv(OpKind):
         y = total.reshape(*total.shape[:-2], weights.shape[-1])
         if bias is not None:
             y = y + bias.astype(wide)
-        return (y.astype(x.dtype),)
+        return (y.astype(result.numpy),)
 
 
 @dataclass(frozen=True, slots=True)

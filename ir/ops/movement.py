@@ -125,9 +125,7 @@ class Concat(OpKind):
         def rest(part: TensorType) -> tuple[Dim, ...]:
             return part.shape[: self.axis] + part.shape[self.axis + 1 :]
 
-        if any(
-            (p.dtype, p.rank, rest(p)) != (first.dtype, first.rank, rest(first)) for p in parts
-        ):
+        if any((p.dtype, p.rank, rest(p)) != (first.dtype, first.rank, rest(first)) for p in parts):
             listed = ", ".join(map(str, parts))
             raise TypeInferenceError(f"cannot concatenate {listed} on axis {self.axis}")
         total = sum(part.dims[self.axis] for part in parts)
