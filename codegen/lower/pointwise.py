@@ -6,9 +6,11 @@ from lepton_cc.codegen.kernel import math as kernel_math
 from lepton_cc.codegen.kernel.ir import Const, Expr, select
 from lepton_cc.codegen.kernel.math import convert
 from lepton_cc.codegen.lower.quantization import dequantized, quantized
+from lepton_cc.codegen.lower.reinterpretation import reinterpreted
 from lepton_cc.codegen.lower.representation import compute_type, rounded
 from lepton_cc.codegen.lower.source import Index, Source
 from lepton_cc.ir.op_kind import OpKind
+from lepton_cc.ir.ops.bitcast import Bitcast
 from lepton_cc.ir.ops.elementwise import Binary, Cast, Clamp, Select, Unary
 from lepton_cc.ir.ops.quantization import Dequantize, Quantize
 from lepton_cc.ir.types import TensorType
@@ -41,6 +43,8 @@ def pointwise_value(
         value = clamp(values[0], kind.low, kind.high)
     elif isinstance(kind, Cast):
         value = convert(values[0], operands[0].dtype, kind.dtype, saturate=kind.saturate)
+    elif isinstance(kind, Bitcast):
+        value = reinterpreted(values[0], operands[0].dtype, kind.dtype)
     elif isinstance(kind, Quantize):
         value = quantized(kind, values, operands)
     elif isinstance(kind, Dequantize):

@@ -26,6 +26,7 @@ from lepton_cc.frontend.limits import (
     MAX_TENSOR_BYTES,
 )
 from lepton_cc.frontend.node import NodeView
+from lepton_cc.frontend.reasons import REASONS
 from lepton_cc.frontend.refusal import NodeRefusal
 from lepton_cc.frontend.registry import OperatorRegistry
 from lepton_cc.frontend.scope import POISON, Scope, SkippedNode
@@ -319,6 +320,9 @@ def _short(text: str, limit: int = MAX_NAME_CHARS) -> str:
 
 
 def _unknown_operator(domain: str, op_type: str, opset: int, *, known: bool) -> NodeRefusal:
+    if (domain, op_type) in REASONS:
+        why, hint = REASONS[domain, op_type]
+        return NodeRefusal(f"not supported: {why}", hint, Code.UNSUPPORTED_OPERATOR)
     where = f"domain {domain!r} version {opset}" if domain else f"opset {opset}"
     reason = f"operator {op_type} of {where} is "
     reason += "not supported" if known or domain else "unknown"

@@ -2,8 +2,11 @@
 
 from lepton_cc.frontend.activations import OPERATORS as ACTIVATIONS
 from lepton_cc.frontend.arithmetic import OPERATORS as ARITHMETIC
+from lepton_cc.frontend.bitcast import OPERATORS as BITCAST
 from lepton_cc.frontend.control_flow import OPERATORS as CONTROL_FLOW
 from lepton_cc.frontend.convolution import OPERATORS as CONVOLUTION
+from lepton_cc.frontend.deformable import OPERATORS as DEFORMABLE
+from lepton_cc.frontend.determinant import OPERATORS as DETERMINANT
 from lepton_cc.frontend.einsum import OPERATORS as EINSUM
 from lepton_cc.frontend.elementwise import OPERATORS as ELEMENTWISE
 from lepton_cc.frontend.indexing import OPERATORS as INDEXING
@@ -26,6 +29,9 @@ from lepton_cc.frontend.signal import OPERATORS as SIGNAL
 
 REGISTRY = OperatorRegistry(
     (
+        *DEFORMABLE,
+        *DETERMINANT,
+        *BITCAST,
         *LAYOUT,
         *INTEGER,
         *ROI_ALIGN,

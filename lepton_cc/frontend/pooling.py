@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from lepton_cc.frontend.convolution import to_channels_first, to_channels_last
 from lepton_cc.frontend.node import NodeView
+from lepton_cc.frontend.pool_indices import max_pool_indices
 from lepton_cc.frontend.registry import Importer, Operator
 from lepton_cc.frontend.windows import spatial_dims, window_of
 from lepton_cc.ir.diagnostics import Code
@@ -24,12 +25,14 @@ def _window(node: NodeView, x: Value) -> tuple[Window, tuple[int, ...]]:
 
 
 def import_max_pool(node: NodeView) -> Sequence[Value | None]:
-    """MaxPool of any rank, dilated, with every auto_pad and ceil_mode; no output Indices."""
+    """MaxPool of any rank, dilated, with every auto_pad and ceil_mode, with its Indices."""
     x = node.operand(0)
-    if node.output_used(1):
-        node.refuse("output Indices is not supported")
     window, _ = _window(node, x)
-    return (to_channels_first(node, node.emit(MaxPool(window), to_channels_last(node, x))), None)
+    y = to_channels_first(node, node.emit(MaxPool(window), to_channels_last(node, x)))
+    if not node.output_used(1):
+        return (y, None)
+    column_major = node.flag("storage_order")
+    return (y, max_pool_indices(node, x, window, column_major=column_major))
 
 
 def import_average_pool(node: NodeView) -> Sequence[Value | None]:

@@ -31,6 +31,7 @@ def import_topk_10(node: NodeView) -> Sequence[Value | None]:
 
 def _cumulative(function: CumulativeFunction) -> Importer:
     def import_cumulative(node: NodeView) -> Sequence[Value | None]:
+        """Along an axis that is known at compile time; exclusive and reverse too."""
         x = node.operand(0)
         axis = node.axis(node.constant_int(1), x.type.rank)
         kind = Cumulative(function, axis, node.flag("exclusive"), node.flag("reverse"))

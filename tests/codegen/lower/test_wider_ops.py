@@ -19,6 +19,7 @@ from lepton_cc.passes.lower_recurrent import LowerRecurrent
 from tests.lepton_cc.frontend import (
     test_indexing,
     test_normalization,
+    test_odds,
     test_quantization,
     test_recurrent,
     test_resize,
@@ -38,6 +39,7 @@ CLOSE: Mapping[str, NodeCase] = (
     test_selection.CASES
     | test_normalization.CASES
     | {name: test_recurrent.CASES[name] for name in list(test_recurrent.CASES)[::3]}
+    | test_odds.CASES
     | {name: test_resize.CASES[name] for name in list(test_resize.CASES)[::5]}
     | {name: test_resize.SAMPLES[name] for name in list(test_resize.SAMPLES)[::4]}
 )
