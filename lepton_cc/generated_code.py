@@ -1,15 +1,18 @@
 """The machine code of a compilation and what it weighs: object, listing, stack, flash."""
 
 import io
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 from elftools.elf.constants import SH_FLAGS
 from elftools.elf.elffile import ELFFile
 
 from lepton_cc.artifacts.stack import StackUsage, stack_usage
-from lepton_cc.codegen.llvm.compile import compile_module
+from lepton_cc.codegen.llvm.compile import MachineCode, compile_module
 from lepton_cc.codegen.llvm.module import emit_module
 from lepton_cc.compiler import Compilation
+from lepton_cc.ir.target import Target
 from lepton_cc.levels import LEVELS, OptLevel
 
 
@@ -33,22 +36,43 @@ class GeneratedCode:
         return self.code_bytes + self.constants_bytes
 
 
-def generate_code(compilation: Compilation) -> GeneratedCode:
-    """Compiles the program's module for its target.
+def generate_code(compilation: Compilation, *, jobs: int = 1) -> GeneratedCode:
+    """Compiles the program's module for its target, with two jobs in two processes.
 
     Raises:
         InternalError: LLVM refuses the module, or its stack cannot be computed.
     """
     program = compilation.program
-    level = LEVELS[compilation.options.level]
-    small = compilation.options.level is OptLevel.OS
+    level = compilation.options.level
     text = emit_module(program)
-    code = compile_module(text, program.target, level.llvm_level, small=small, assembly=True)
+    if jobs > 1:
+        code = _compiled_apart(text, program.target, level)
+    else:
+        code = _compiled(text, program.target, level, assembly=True)
     code_bytes, constants_bytes = _section_bytes(code.object_bytes)
     stack = stack_usage(code.assembly, program.name, program.target)
     return GeneratedCode(
         text, code.object_bytes, code.assembly, stack, code_bytes, constants_bytes
     )
+
+
+def _compiled(text: str, target: Target, level: OptLevel, *, assembly: bool) -> MachineCode:
+    small = level is OptLevel.OS
+    speed_level = LEVELS[level].llvm_level
+    return compile_module(text, target, speed_level, small=small, assembly=assembly)
+
+
+def _listing(text: str, target: Target, level: OptLevel) -> str:
+    return _compiled(text, target, level, assembly=True).assembly
+
+
+def _compiled_apart(text: str, target: Target, level: OptLevel) -> MachineCode:
+    """The listing from a second process: LLVM is behind one lock in each."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        listing = pool.submit(_listing, text, target, level)
+        code = _compiled(text, target, level, assembly=False)
+        return MachineCode(code.object_bytes, listing.result())
 
 
 def _section_bytes(object_bytes: bytes) -> tuple[int, int]:

@@ -11,6 +11,8 @@ from lepton_cc.artifacts.firmware import Firmware, check_fit, link_firmware
 from lepton_cc.artifacts.header import header_text
 from lepton_cc.artifacts.manifest import manifest_document
 from lepton_cc.artifacts.output_folder import publish
+from lepton_cc.codegen.c.module import emit_c_module
+from lepton_cc.codegen.c.weights import weights_assembly
 from lepton_cc.codegen.program import print_program
 from lepton_cc.compiler import Compilation
 from lepton_cc.generated_code import GeneratedCode, generate_code
@@ -26,10 +28,14 @@ class EmitKind(enum.StrEnum):
     LIB = "lib"
     OBJ = "obj"
     ASM = "asm"
+    C = "c"
     LLVM = "llvm"
     IR = "ir"
     PROGRAM = "program"
     ELF = "elf"
+
+
+_MACHINE_CODE = frozenset({EmitKind.LIB, EmitKind.OBJ, EmitKind.ASM, EmitKind.LLVM, EmitKind.ELF})
 
 
 class Artifacts:
@@ -38,13 +44,14 @@ class Artifacts:
     (A class rather than functions because the object, its listing and the image are shared.)
     """
 
-    def __init__(self, compilation: Compilation) -> None:
+    def __init__(self, compilation: Compilation, *, jobs: int = 1) -> None:
         self.compilation = compilation
+        self._jobs = jobs
 
     @cached_property
     def code(self) -> GeneratedCode:
         """The machine code."""
-        return generate_code(self.compilation)
+        return generate_code(self.compilation, jobs=self._jobs)
 
     @cached_property
     def memory(self) -> MemoryReport:
@@ -58,8 +65,13 @@ class Artifacts:
 
     @cached_property
     def header(self) -> str:
-        """The text of NAME.h."""
+        """The text of NAME.h, for the generated machine code."""
         return header_text(self.compilation.program, self.memory, self.code.stack.builtins)
+
+    @property
+    def portable_header(self) -> str:
+        """The text of NAME.h for the C sources, which any compiler may build."""
+        return header_text(self.compilation.program, self.memory, (), portable=True)
 
     @cached_property
     def firmware(self) -> Firmware:
@@ -78,8 +90,9 @@ class Artifacts:
         """Name and content of each file; header and plan are always among them."""
         program = self.compilation.program
         check_fit(program.target, self.memory)
+        header = self.portable_header if _MACHINE_CODE.isdisjoint(kinds) else self.header
         files = {
-            f"{program.name}.h": self.header.encode(),
+            f"{program.name}.h": header.encode(),
             f"{program.name}.plan.json": program.plan.to_json().encode(),
         }
         for kind in kinds:
@@ -120,6 +133,15 @@ def _assembly(artifacts: Artifacts, name: str) -> Mapping[str, bytes]:
     return {f"{name}.s": artifacts.code.assembly.encode()}
 
 
+def _c_sources(artifacts: Artifacts, name: str) -> Mapping[str, bytes]:
+    program = artifacts.compilation.program
+    return {
+        f"{name}.c": emit_c_module(program).encode(),
+        f"{name}_weights.S": weights_assembly(name).encode(),
+        f"{name}_weights.bin": program.constants_blob(),
+    }
+
+
 def _llvm(artifacts: Artifacts, name: str) -> Mapping[str, bytes]:
     return {f"{name}.ll": artifacts.code.llvm_text.encode()}
 
@@ -143,6 +165,7 @@ _WRITERS: Mapping[EmitKind, Callable[[Artifacts, str], Mapping[str, bytes]]] = {
     EmitKind.LIB: _library,
     EmitKind.OBJ: _object,
     EmitKind.ASM: _assembly,
+    EmitKind.C: _c_sources,
     EmitKind.LLVM: _llvm,
     EmitKind.IR: _ir,
     EmitKind.PROGRAM: _program,

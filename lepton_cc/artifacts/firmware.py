@@ -123,6 +123,15 @@ def _sram_complaint(target: Target, memory: MemoryReport, there_is: int) -> Diag
     )
 
 
+def has_toolchain(target: Target) -> bool:
+    """True if something on this machine links for the target."""
+    try:
+        _toolchain(*_isa(target))
+    except ToolchainError:
+        return False
+    return True
+
+
 def _toolchain(march: str, mabi: str) -> Toolchain:
     try:
         return find_toolchain(march=march, mabi=mabi)

@@ -32,9 +32,12 @@ extern "C" {{
 /* Bytes of code and constants{flash_note}. */
 #define {name}_FLASH_BYTES {flash}u
 
-LEPTON_STATIC_ASSERT(sizeof(void *) == {pointer}, {name}_is_for_{bits}_bit_pointers);
-LEPTON_STATIC_ASSERT({name}_ARENA_BEST_ALIGNMENT % LEPTON_ARENA_ALIGNMENT == 0,
+{pointer_assertion}LEPTON_STATIC_ASSERT({name}_ARENA_BEST_ALIGNMENT % LEPTON_ARENA_ALIGNMENT == 0,
                      {name}_arena_alignments_agree);
+"""
+
+_POINTER_ASSERTION = """\
+LEPTON_STATIC_ASSERT(sizeof(void *) == {size}, {name}_is_for_{bits}_bit_pointers);
 """
 
 _RUN = """\
@@ -52,6 +55,8 @@ lepton_status {name}_run_parallel(const {name}_inputs *in, const {name}_outputs 
                                   const lepton_parallel *parallel);
 """
 
+_PORTABLE_NOTE = " as lepton-cc compiles it; your compiler's code may differ"
+
 _FOOT = """\
 #ifdef __cplusplus
 }}
@@ -61,8 +66,13 @@ _FOOT = """\
 """
 
 
-def header_text(program: Program, memory: MemoryReport, builtins: Sequence[str]) -> str:
-    """The header of a program; `builtins` are the compiler's routines that its code calls."""
+def header_text(
+    program: Program, memory: MemoryReport, builtins: Sequence[str], *, portable: bool = False
+) -> str:
+    """The header of a program; `builtins` are the compiler's routines that its code calls.
+
+    `portable`: it goes with C sources, whose stack and flash depend on who compiles them.
+    """
     name = program.name
     guard = f"LEPTON_MODEL_{name.upper()}_H"
     listed = f", those of {len(builtins)} routines of the compiler's library included"
@@ -73,12 +83,19 @@ def header_text(program: Program, memory: MemoryReport, builtins: Sequence[str])
         arena=memory.arena_bytes,
         alignment=max(16, program.target.vector_bytes),
         stack=memory.stack_bytes,
-        stack_note=listed if builtins else "",
+        stack_note=_PORTABLE_NOTE if portable else listed if builtins else "",
         task_stack=_task_stack(name, memory),
         flash=memory.flash_bytes,
-        flash_note=", without the compiler's library" if builtins else "",
-        pointer=program.target.pointer_bits // 8,
-        bits=program.target.pointer_bits,
+        flash_note=_PORTABLE_NOTE
+        if portable
+        else ", without the compiler's library"
+        if builtins
+        else "",
+        pointer_assertion=""
+        if portable
+        else _POINTER_ASSERTION.format(
+            name=name, size=program.target.pointer_bits // 8, bits=program.target.pointer_bits
+        ),
     )
     parallel = any(f.kernel.parallel_loop is not None for f in program.kernels)
     parts = [

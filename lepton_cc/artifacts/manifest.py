@@ -91,17 +91,22 @@ def manifest_document(
         },
         "memory": dataclasses.asdict(memory),
         "layers": [dataclasses.asdict(layer) for layer in layers],
-        "passes": [
-            {
-                "name": record.name,
-                "num_ops_before": record.num_ops_before,
-                "num_ops_after": record.num_ops_after,
-                "rewrites": dict(record.rewrites),
-            }
-            for record in compilation.records
-            if record.changed
-        ],
+        "passes": pass_fields(compilation),
     }
+
+
+def pass_fields(compilation: Compilation) -> list[dict[str, object]]:
+    """What each pass that changed the graph did, without times."""
+    return [
+        {
+            "name": record.name,
+            "num_ops_before": record.num_ops_before,
+            "num_ops_after": record.num_ops_after,
+            "rewrites": dict(record.rewrites),
+        }
+        for record in compilation.records
+        if record.changed
+    ]
 
 
 def target_fields(target: Target) -> dict[str, object]:

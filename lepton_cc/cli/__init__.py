@@ -1,0 +1,1 @@
+"""The command line: `lepton-cc` compiles, `lepton` runs, inspects and checks."""

@@ -1,0 +1,47 @@
+"""Options that several commands share, and how their values are read."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+_Function = TypeVar("_Function", bound=Callable[..., object])
+
+level = click.option(
+    "-O",
+    "level",
+    type=click.Choice(["0", "1", "2", "3", "s"]),
+    default="3",
+    show_default=True,
+    help="How much to optimize, as in gcc.",
+)
+dims = click.option(
+    "--dim", "dims", multiple=True, metavar="NAME=N", help="Bind an open dimension of the model."
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
+
+
+def target(default: str) -> Callable[[_Function], _Function]:
+    """The option --target."""
+    return click.option(
+        "--target",
+        default=default,
+        show_default=True,
+        metavar="NAME|FILE.toml",
+        help="What to compile for; `lepton targets` lists the names.",
+    )
+
+
+FILE = click.Path(path_type=Path)
+
+
+def read_dims(words: Sequence[str]) -> Mapping[str, int]:
+    """Sizes by name, from `NAME=N`."""
+    sizes: dict[str, int] = {}
+    for word in words:
+        name, equals, size = word.rpartition("=")
+        if not equals or not name or not size.isdecimal():
+            raise click.BadParameter(f"{word!r} is not NAME=N", param_hint="--dim")
+        sizes[name] = int(size)
+    return sizes
