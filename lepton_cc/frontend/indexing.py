@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lepton_cc.frontend.limits import MAX_TABLE_ELEMENTS
 from lepton_cc.frontend.node import NodeView
 from lepton_cc.frontend.registry import Operator
 from lepton_cc.ir.diagnostics import Code
@@ -175,8 +176,10 @@ def import_tensor_scatter(node: NodeView) -> Sequence[Value | None]:
 def import_one_hot(node: NodeView) -> Sequence[Value | None]:
     """OneHot with a depth that is known at compile time."""
     indices, values = node.operand(0), node.operand(2)
-    depth = int(node.constant_float(1))
-    node.check_table(depth)
+    depth_given = node.constant_float(1)
+    if not 0 <= depth_given < MAX_TABLE_ELEMENTS:
+        node.refuse(f"the depth is {depth_given}", code=Code.MODEL_MALFORMED)
+    depth = int(depth_given)
     node.check_rank(values, 1, 1)
     rank = indices.type.rank
     axis = node.axis(node.int("axis", -1), rank + 1)

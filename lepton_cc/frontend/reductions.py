@@ -125,6 +125,7 @@ def log_softmax(node: NodeView, x: Value, axis: int) -> Value:
 def hardmax(node: NodeView, x: Value, axis: int) -> Value:
     """1 at the first greatest element along an axis, 0 elsewhere."""
     index = node.emit(ArgReduce(ArgFunction.ARGMAX, axis, keep_dims=True), x)
+    node.check_table(x.type.dims[axis])
     dims = [1] * x.type.rank
     dims[axis] = x.type.dims[axis]
     positions = node.constant_value(np.arange(dims[axis], dtype=np.int64).reshape(dims))

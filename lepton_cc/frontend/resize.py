@@ -153,8 +153,8 @@ def import_resize_11(node: NodeView) -> Sequence[Value | None]:
     if coordinates is not Coordinates.TF_CROP_AND_RESIZE:
         return (_resized(node, x, resizes, method),)
     roi = _constant_floats(node, 1)
-    if len(roi) != 2 * len(axes):
-        node.refuse(f"the region has {len(roi)} numbers", code=Code.MODEL_MALFORMED)
+    if len(roi) != 2 * len(axes) or not all(map(math.isfinite, roi)):
+        node.refuse(f"the region is {list(roi)}", code=Code.MODEL_MALFORMED)
     cropped = {
         axis: AxisResize(r.size, r.out, r.scale, (roi[i], roi[len(axes) + i]))
         for i, (axis, r) in enumerate(resizes.items())
