@@ -43,6 +43,10 @@ def _cosine(z: Decimal) -> Decimal:
     return _series(Decimal(1) / 24, lambda n: -z / ((2 * n + 5) * (2 * n + 6)))
 
 
+def _hyperbolic_sine(z: Decimal) -> Decimal:
+    return _series(Decimal(1) / 6, lambda n: z / ((2 * n + 4) * (2 * n + 5)))
+
+
 def _hyperbolic_tangent(z: Decimal) -> Decimal:
     """(tanh(x) - x) / x^3 for z = x^2, from the series of sinh and cosh."""
     cosine = _series(Decimal(1), lambda n: z / ((2 * n + 1) * (2 * n + 2)))
@@ -136,6 +140,7 @@ FITS = (
         _LOG_RANGE, 2, 7),
     Fit("ATAN", "(atan(z) - z) / z^3 in z^2", _arctangent, Decimal(0), _TAN_EIGHTH, 4, 10),
     Fit("ASIN", "(asin(z) - z) / z^3 in z^2", _arcsine, Decimal(0), Decimal("0.25"), 4, 12),
+    Fit("SINH", "(sinh(x) - x) / x^3 in x^2", _hyperbolic_sine, Decimal(0), Decimal(1), 3, 6),
     Fit("TANH", "(tanh(x) - x) / x^3 in x^2", _hyperbolic_tangent, Decimal(0), Decimal("0.3026"),
         4, 10),
     Fit("ERF", "erf(x) / x - 1 in x^2", _error, Decimal(0), Decimal("0.86"), 5, 11),

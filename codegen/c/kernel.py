@@ -10,6 +10,7 @@ from lepton_cc.codegen.kernel.ir import (
     INDEX,
     Block,
     Buffer,
+    Cast,
     Const,
     Expr,
     For,
@@ -22,6 +23,7 @@ from lepton_cc.codegen.kernel.ir import (
     Stmt,
     Store,
     Var,
+    is_unsigned,
     walk,
 )
 from lepton_cc.codegen.kernel.legalize import expand
@@ -123,6 +125,9 @@ class _KernelEmitter:
                 self._for(statement, depth)
             case Store(buffer, index, value):
                 at, text = self._emit(depth, index, value)
+                if isinstance(value, Cast) and is_unsigned(value.type):
+                    # GCC warns of a cast's sign on its way into a type that may alias.
+                    text = self._temporary(value.type, text, depth)
                 cast = f"({element_type(buffer.dtype)})" if value_type(value.type) == "int" else ""
                 operand = f"({text})" if cast else text
                 self._line(depth, f"{self._buffers[buffer]}[{at}] = {cast}{operand};")

@@ -1,7 +1,7 @@
 """A program as one portable C99 file: kernels, the function that calls them, the entry points.
 
     NAME_run(in, out, arena)                      status; serial
-    NAME_run_parallel(in, out, arena, parallel)   the same on the caller's threads
+    NAME_run_parallel(in, out, arena, parallel)   the same on the caller's threads, if any loop may
 
 The constants are `NAME_weights`, one aligned object that `codegen.c.weights` puts beside it. The
 file includes the model's header and is freestanding but for that.
@@ -16,7 +16,8 @@ from lepton_cc.codegen.kernel.ir import Kernel
 from lepton_cc.codegen.program import Call, KernelFunction, Place, Program, Role
 from lepton_cc.ir.dtype import DType
 
-# Results must not depend on the compiler: no contraction, no wider intermediate results.
+# Results must not depend on the compiler: no contraction, no wider intermediate results. (clang's
+# -ffp-contract=fast disregards the pragma; its default and GCC's every mode respect theirs.)
 _FLOAT_RULES = """\
 #if defined(__FAST_MATH__)
 #error "compile without -ffast-math: this code relies on IEEE 754"
@@ -167,23 +168,36 @@ class _CModule:
 
     def _entry_points(self) -> str:
         name = self._name
+        variants = [("", "")]
+        if self._parallel:
+            variants.append(("_parallel", ",\n        const lepton_parallel *parallel"))
         points = []
-        for suffix, extra in (("", ""), ("_parallel", ", const lepton_parallel *parallel")):
-            head = (
+        for suffix, extra in variants:
+            threads = ("parallel" if extra else "NULL",) if self._parallel else ()
+            arguments = ", ".join(("in", "out", "arena", *threads))
+            points += [
                 f"lepton_status {name}_run{suffix}(const {name}_inputs *in, "
-                f"const {name}_outputs *out, void *arena{extra})"
-            )
-            lines = [
-                "    if (in == NULL || out == NULL || arena == NULL) {",
-                "        return LEPTON_ERROR_NULL_ARGUMENT;",
-                "    }",
+                f"const {name}_outputs *out, void *arena{extra})",
+                "{",
+                *self._checks(),
+                f"    {name}_execute({arguments});",
+                "    return LEPTON_OK;",
+                "}",
+                "",
+            ]
+        return "\n".join(points)
+
+    def _checks(self) -> Sequence[str]:
+        arena = " || arena == NULL" if self._program.arena_bytes else ""
+        checks = [
+            f"    if (in == NULL || out == NULL{arena}) {{",
+            "        return LEPTON_ERROR_NULL_ARGUMENT;",
+            "    }",
+        ]
+        if arena:
+            checks += [
                 "    if (((uintptr_t)arena & (LEPTON_ARENA_ALIGNMENT - 1u)) != 0) {",
                 "        return LEPTON_ERROR_MISALIGNED_ARENA;",
                 "    }",
             ]
-            threads = ("parallel" if extra else "NULL",) if self._parallel else ()
-            if extra and not self._parallel:
-                lines.insert(0, "    (void)parallel;")
-            lines.append(f"    {name}_execute({', '.join(('in', 'out', 'arena', *threads))});")
-            points.append("\n".join([head, "{", *lines, "    return LEPTON_OK;", "}", ""]))
-        return "\n".join(points)
+        return checks

@@ -58,8 +58,11 @@ def gelu(x: Expr) -> Expr:
     size = minimum(literal(_GELU_LIMIT[fmt.type], x.type), magnitude(x))
     square = two_product(size, size)
     decay = exp_of_sum(square.high * -0.5, square.low * -0.5)
-    product = x * (_mapped(size * (0.5 * math.sqrt(0.5))) * decay) * 0.5
-    return select(x < 0.0, product, x - product)
+    negative = x < 0.0
+    # The decay last: what it makes subnormal is not rounded again.
+    factor = select(negative, x, size) * 0.5 * _mapped(size * (0.5 * math.sqrt(0.5)))
+    product = factor * decay
+    return select(negative, product, x - product)
 
 
 _GELU_LIMIT = {DType.F32: 15.0, DType.F64: 39.0}

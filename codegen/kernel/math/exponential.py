@@ -46,11 +46,12 @@ def exp_of_sum(high: Expr, low: Expr) -> Expr:
 
 
 def exp_minus_1(x: Expr) -> Expr:
-    """e^x - 1 for 0 <= x below half the exponent range (44 in binary32); accurate near 0."""
+    """e^x - 1, accurate near 0 (but for subnormal x, which lose a bit); everywhere else too."""
     fmt = format_of(x)
-    q, k = reduced(x)
-    power = power_of_two(k, fmt)
-    return mul_add(power, q, power - 1.0)
+    highest = _LIMITS[fmt.type][1]
+    q, k = reduced(maximum(literal(-60.0, x.type), minimum(literal(highest, x.type), x)))
+    half = power_of_two(k - 1, fmt)
+    return mul_add(half, q, half - 0.5) * 2.0
 
 
 def exp_normal(x: Expr) -> Expr:

@@ -7,15 +7,15 @@ here needs a fused multiply-add or a rounding instruction to be right.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 
 from lepton_cc.codegen.kernel.ir import Const, Expr, Unary, UnaryOp, literal, mul_add, select
 from lepton_cc.ir.dtype import DType
 
-LN2 = Decimal("0.69314718055994530941723212145817656807550013436025525412068")
-PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494")
+LN2 = Fraction("0.69314718055994530941723212145817656807550013436025525412068")
+PI = Fraction("3.14159265358979323846264338327950288419716939937510582097494")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class FloatFormat:
         """Bits of the encoding."""
         return self.type.bits
 
-    def const(self, value: float | Decimal) -> Const:
+    def const(self, value: float | Fraction) -> Const:
         """A float constant."""
         return Const(self.type, float(value))
 
@@ -44,11 +44,11 @@ class FloatFormat:
         """The encoding of a constant as a signed integer."""
         return int(np.array(value, self.type.numpy).view(self.bits_type.numpy))
 
-    def split(self, value: Decimal, bits: Sequence[int]) -> tuple[float, ...]:
+    def split(self, value: Fraction, bits: Sequence[int]) -> tuple[float, ...]:
         """Parts that sum to value: one of so many significant bits each, and a rounded rest."""
         parts, rest = [], value
         for count in bits:
-            unit = Decimal(2) ** (math.frexp(float(rest))[1] - count)
+            unit = Fraction(2) ** (math.frexp(float(rest))[1] - count)
             part = int(rest / unit) * unit
             parts.append(float(part))
             rest -= part
@@ -110,7 +110,7 @@ def scale(x: Expr, k: Expr) -> Expr:
     return x * power_of_two(half, fmt) * power_of_two(k - half, fmt)
 
 
-def round_to_integer(x: Expr, factor: float | Decimal) -> tuple[Expr, Expr]:
+def round_to_integer(x: Expr, factor: float | Fraction) -> tuple[Expr, Expr]:
     """x * factor rounded to an integer, as a float and as an integer; |result| < 2^21."""
     fmt = format_of(x)
     shifted = mul_add(x, fmt.const(factor), fmt.const(fmt.round_magic))

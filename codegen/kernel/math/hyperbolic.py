@@ -1,8 +1,8 @@
-"""Hyperbolic functions and their inverses, from exp - 1 and log of a pair of floats."""
+"""Hyperbolic functions and their inverses, from exp and the logarithm of a pair of floats."""
 
 from lepton_cc.codegen.kernel.ir import Expr, literal, minimum, mul_add, select
 from lepton_cc.codegen.kernel.math import coefficients
-from lepton_cc.codegen.kernel.math.exponential import exp_minus_1, exp_normal, reduced
+from lepton_cc.codegen.kernel.math.exponential import exp_normal, reduced
 from lepton_cc.codegen.kernel.math.float_format import (
     format_of,
     horner,
@@ -19,7 +19,7 @@ from lepton_cc.codegen.kernel.math.logarithm import log_of_pair
 from lepton_cc.codegen.kernel.math.two_float import TwoFloat, quotient, two_sum
 from lepton_cc.ir.dtype import DType
 
-_SATURATION = {DType.F32: 10.0, DType.F64: 20.0}  # tanh is 1 from there, sinh is exp / 2
+_SATURATION = {DType.F32: 10.0, DType.F64: 20.0}  # tanh is 1 from there
 _OVERFLOW = {DType.F32: 90.0, DType.F64: 712.0}
 _LARGE = {DType.F32: 2.0**14, DType.F64: 2.0**28}  # asinh(x) and acosh(x) are log(2 x) from there
 
@@ -40,12 +40,13 @@ def _half_exp(size: Expr) -> Expr:
 
 
 def sinh(x: Expr) -> Expr:
-    """(t + t / (t + 1)) / 2 for t = exp(|x|) - 1; half of exp where its inverse is lost."""
-    size = magnitude(x)
-    limit = literal(_SATURATION[format_of(x).type], x.type)
-    t = exp_minus_1(minimum(limit, size))
-    near = (t + t / (t + 1.0)) * 0.5
-    return with_sign(select(size < limit, near, _half_exp(size)), sign_bits(x))
+    """A polynomial to 1, from there h - 1 / (4 h) for h = exp(|x|) / 2."""
+    fmt = format_of(x)
+    square = x * x
+    near = mul_add(square * x, horner(square, coefficients.SINH[fmt.type]), x)
+    half = _half_exp(magnitude(x))
+    far = half - literal(0.25, x.type) / half
+    return where(magnitude(x) < 1.0, near, with_sign(far, sign_bits(x)))
 
 
 def cosh(x: Expr) -> Expr:

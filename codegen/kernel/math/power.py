@@ -5,7 +5,7 @@ floats, so that the product's error stays below a part in 2^7 of an ulp of the r
 """
 
 import math
-from decimal import Decimal
+from fractions import Fraction
 
 from lepton_cc.codegen.kernel.ir import Expr, maximum, minimum, mul_add, select
 from lepton_cc.codegen.kernel.math import coefficients
@@ -40,7 +40,7 @@ _EXPONENT_LIMIT = {DType.F32: 2.0**33, DType.F64: 2.0**65}  # any |y| above it i
 _RESULT_LIMIT = {DType.F32: 200.0, DType.F64: 1200.0}
 
 
-def _pair(value: Decimal, fmt: FloatFormat) -> TwoFloat:
+def _pair(value: Fraction, fmt: FloatFormat) -> TwoFloat:
     high, low = fmt.split(value, (fmt.mantissa_bits + 1,))
     return TwoFloat(fmt.const(high), fmt.const(low))
 
@@ -53,7 +53,7 @@ def _log2(x: Expr) -> TwoFloat:
     s = quotient(TwoFloat(m - 1.0, zero), two_sum(m, fmt.const(1.0)))
     z = multiply(s, s)
     tail = z.high * z.high * horner(z.high, coefficients.LOG_TAIL[fmt.type])
-    series = add(multiply(z, _pair(Decimal(1) / 3, fmt)), TwoFloat(tail, zero))
+    series = add(multiply(z, _pair(Fraction(1) / 3, fmt)), TwoFloat(tail, zero))
     mantissa = multiply(add(s, multiply(s, series)), _pair(2 / LN2, fmt))
     return add(TwoFloat(e.cast(fmt.type), zero), mantissa)
 

@@ -111,10 +111,8 @@ class Evaluator:
         return memo[id(expr)]
 
     def _apply(self, expr: Expr, parts: list[Value]) -> Value:
-        if isinstance(expr, Const):
-            return _constant(expr)
-        if isinstance(expr, Var):
-            return self._variables[expr]
+        if isinstance(expr, Const | Var):
+            return _constant(expr) if isinstance(expr, Const) else self._variables[expr]
         if isinstance(expr, Load):
             content = self._memory[expr.buffer]
             assert np.all(parts[0] >= 0), f"{expr.buffer.name} is read at {parts[0]}"
