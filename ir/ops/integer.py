@@ -15,7 +15,7 @@ from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.op_kind import OpKind, Trait, arrays, present
 from lepton_cc.ir.ops.elementwise import broadcast_shapes
 from lepton_cc.ir.ops.quantization import integer_bounds
-from lepton_cc.ir.tensor import Array
+from lepton_cc.ir.tensor import Array, Tensor
 from lepton_cc.ir.types import TensorType
 
 _POINTWISE = frozenset({Trait.POINTWISE})
@@ -188,23 +188,24 @@ class QuantizedMul(OpKind):
 class Table(OpKind):
     """y = entries[x - lowest value of x's type]: any function of one 8-bit tensor.
 
-    x is i8 or u8; entries has 256 elements of any type, which is the result's.
+    x is i8 or u8; `entries` has 256 elements of any type, which is the result's.
     """
 
     MNEMONIC: ClassVar[str] = "table"
     TRAITS: ClassVar[frozenset[Trait]] = _POINTWISE
-    OPERANDS: ClassVar[tuple[str, ...]] = ("x", "entries")
+    OPERANDS: ClassVar[tuple[str, ...]] = ("x",)
+    entries: Tensor
 
     def infer(self, operands: Sequence[TensorType | None]) -> tuple[TensorType, ...]:
-        x, entries = present(operands, 2)
-        if x.dtype not in (DType.I8, DType.U8) or entries.shape != (256,):
-            raise TypeInferenceError(f"table {entries} for {x}")
-        return (TensorType(entries.dtype, x.shape),)
+        (x,) = present(operands, 1)
+        if x.dtype not in (DType.I8, DType.U8) or self.entries.type.shape != (256,):
+            raise TypeInferenceError(f"table {self.entries.type} for {x}")
+        return (TensorType(self.entries.type.dtype, x.shape),)
 
     def evaluate(self, operands: Sequence[Array | None]) -> tuple[Array, ...]:
-        x, entries = arrays(operands, 2)
+        (x,) = arrays(operands, 1)
         low, _ = integer_bounds(DType.from_numpy(x.dtype))
-        return (entries[x.astype(np.int64) - low],)
+        return (self.entries.array[x.astype(np.int64) - low],)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,30 +214,31 @@ class QuantizedSoftmax(OpKind):
 
     e_i = exponentials[max - x_i]; total = sum of e_i in index order (one accumulator);
     r = fl(1 / fl(total * scale)); y_i = clamp(RNE(fl(e_i * r)) + zero_point).
-    exponentials[d] = fl32(exp(-d * input scale)) for d in 0..255, made at compile time.
+    `exponentials` holds f32(exp(-d * input scale)) for d in 0..255, made at compile time.
     """
 
     MNEMONIC: ClassVar[str] = "quantized_softmax"
     TRAITS: ClassVar[frozenset[Trait]] = frozenset({Trait.REDUCTION})
-    OPERANDS: ClassVar[tuple[str, ...]] = ("x", "exponentials")
+    OPERANDS: ClassVar[tuple[str, ...]] = ("x",)
     axis: int
     scale: float
     range: Range
+    exponentials: Tensor
 
     def infer(self, operands: Sequence[TensorType | None]) -> tuple[TensorType, ...]:
-        x, exponentials = present(operands, 2)
+        (x,) = present(operands, 1)
         self.range.check()
         if x.dtype.bits != 8 or not x.dtype.is_integer or not 0 <= self.axis < x.rank:
             raise TypeInferenceError(f"quantized_softmax of {x} on axis {self.axis}")
-        if exponentials.shape != (256,) or exponentials.dtype is not DType.F32:
-            raise TypeInferenceError(f"exponentials {exponentials}")
+        if self.exponentials.type != TensorType(DType.F32, (256,)):
+            raise TypeInferenceError(f"exponentials {self.exponentials.type}")
         return (TensorType(self.range.dtype, x.shape),)
 
     def evaluate(self, operands: Sequence[Array | None]) -> tuple[Array, ...]:
-        x, exponentials = arrays(operands, 2)
+        (x,) = arrays(operands, 1)
         rows = np.moveaxis(x.astype(np.int64), self.axis, -1)
         distances = rows.max(axis=-1, keepdims=True) - rows
-        terms = exponentials[distances].astype(np.float32)
+        terms = self.exponentials.array[distances].astype(np.float32)
         # NumPy's cumulative sum adds in index order, one element after the other.
         total = np.cumsum(terms, axis=-1, dtype=np.float32)[..., -1:]
         reciprocal = np.float32(1) / (total * np.float32(self.scale))
