@@ -19,7 +19,7 @@ from lepton_cc.ir.ops.conv import Conv
 from lepton_cc.ir.ops.elementwise import Binary, Cast, Clamp
 from lepton_cc.ir.ops.movement import Transpose
 from lepton_cc.ir.ops.pointwise_functions import BinaryFunction, UnaryFunction
-from lepton_cc.ir.ops.quantization import Dequantize, Quantize, integer_bounds
+from lepton_cc.ir.ops.quantization import integer_bounds
 
 # Beyond the range of every 16-bit type with any zero point, and exact in binary32.
 _FAR = float(1 << 20)
@@ -57,20 +57,20 @@ def output_multiplier(node: NodeView, x_scale: Value, w_scale: Value, y_scale: V
 def _per_row(node: NodeView, parameter: Value | None, x: Value) -> Value | None:
     """A matrix's parameter for each row, made to broadcast; a scalar stays one."""
     if parameter is None or parameter.type.rank != 1 or parameter.type.num_elements == 1:
-        return None if parameter is None else _scalar_like(node, parameter)
+        return None if parameter is None else scalar_like(node, parameter)
     if x.type.rank < 2 or parameter.type.dims[0] != x.type.dims[-2]:
         node.refuse(f"{parameter.type} for the rows of {x.type}", code=Code.MODEL_MALFORMED)
     return node.reshape(parameter, (parameter.type.dims[0], 1))
 
 
-def _scalar_like(node: NodeView, parameter: Value) -> Value:
+def scalar_like(node: NodeView, parameter: Value) -> Value:
     """A parameter of one element as a scalar; others as they are."""
     return node.reshape(parameter, ()) if parameter.type.num_elements == 1 else parameter
 
 
 def _optional_scalar(node: NodeView, index: int) -> Value | None:
     value = node.optional(index)
-    return None if value is None else _scalar_like(node, value)
+    return None if value is None else scalar_like(node, value)
 
 
 def import_matmul_integer(node: NodeView) -> Sequence[Value | None]:
@@ -85,8 +85,8 @@ def import_qlinear_matmul(node: NodeView) -> Sequence[Value | None]:
     """QLinearMatMul with scales for each row of the left, each column of the right side."""
     lhs, rhs = node.operand(0), node.operand(3)
     lhs_scale, lhs_zero = (_per_row(node, node.operand(index), lhs) for index in (1, 2))
-    rhs_scale, rhs_zero = (_scalar_like(node, node.operand(index)) for index in (4, 5))
-    y_scale, y_zero = (_scalar_like(node, node.operand(index)) for index in (6, 7))
+    rhs_scale, rhs_zero = (scalar_like(node, node.operand(index)) for index in (4, 5))
+    y_scale, y_zero = (scalar_like(node, node.operand(index)) for index in (6, 7))
     total = matmul(node, centered(node, lhs, lhs_zero), centered(node, rhs, rhs_zero))
     assert lhs_scale is not None
     multiplier = output_multiplier(
@@ -127,10 +127,10 @@ def import_conv_integer(node: NodeView) -> Sequence[Value | None]:
 def import_qlinear_conv(node: NodeView) -> Sequence[Value | None]:
     """QLinearConv with scales and zero points for each output channel of the weights."""
     weights = node.operand(3)
-    x_scale, x_zero = (_scalar_like(node, node.operand(index)) for index in (1, 2))
-    w_scale = _scalar_like(node, node.operand(4))
+    x_scale, x_zero = (scalar_like(node, node.operand(index)) for index in (1, 2))
+    w_scale = scalar_like(node, node.operand(4))
     w_zero = _per_output(node, node.operand(5), weights.type.rank)
-    y_scale, y_zero = (_scalar_like(node, node.operand(index)) for index in (6, 7))
+    y_scale, y_zero = (scalar_like(node, node.operand(index)) for index in (6, 7))
     x = centered(node, node.operand(0), x_zero)
     total = integer_conv(node, x, centered(node, weights, w_zero), node.optional(8))
     # Channels are last here, so that a scale for each of them broadcasts as it is.
@@ -142,8 +142,8 @@ def import_qgemm(node: NodeView) -> Sequence[Value | None]:
     """ONNX Runtime's QGemm with alpha 1; without an output scale it gives floats."""
     if node.float("alpha", 1.0) != 1.0:
         node.refuse("alpha is not 1")
-    a, a_scale, a_zero = node.operand(0), *(_scalar_like(node, node.operand(i)) for i in (1, 2))
-    b, b_scale, b_zero = node.operand(3), *(_scalar_like(node, node.operand(i)) for i in (4, 5))
+    a, a_scale, a_zero = node.operand(0), *(scalar_like(node, node.operand(i)) for i in (1, 2))
+    b, b_scale, b_zero = node.operand(3), *(scalar_like(node, node.operand(i)) for i in (4, 5))
     axis = 0 if node.flag("transB") else 1
     zero_point = quantization_parameter(node, b_zero, b.type.dims, axis)
     left, right = centered(node, a, a_zero), centered(node, b, zero_point)
@@ -156,30 +156,9 @@ def import_qgemm(node: NodeView) -> Sequence[Value | None]:
     if node.optional(7) is None:
         scale = node.emit_folded(Binary(BinaryFunction.MUL), a_scale, b_scale)
         return (node.binary(BinaryFunction.MUL, node.cast(total, DType.F32), scale),)
-    y_scale, y_zero = (_scalar_like(node, node.operand(index)) for index in (7, 8))
+    y_scale, y_zero = (scalar_like(node, node.operand(index)) for index in (7, 8))
     multiplier = output_multiplier(node, a_scale, b_scale, y_scale)
     return (requantized(node, total, multiplier, y_zero),)
-
-
-def import_qlinear_binary(function: BinaryFunction, node: NodeView) -> Sequence[Value | None]:
-    """A QLinear operator of two tensors, computed on the reals that they stand for."""
-    reals = []
-    for first in (0, 3):
-        scale, zero_point = (_scalar_like(node, node.operand(first + i)) for i in (1, 2))
-        reals.append(node.emit(Dequantize(DType.F32), node.operand(first), scale, zero_point))
-    y_scale, y_zero = (_scalar_like(node, node.operand(index)) for index in (6, 7))
-    y = node.binary(function, reals[0], reals[1])
-    return (node.emit(Quantize(y_zero.type.dtype), y, y_scale, y_zero),)
-
-
-def import_qlinear_add(node: NodeView) -> Sequence[Value | None]:
-    """ONNX Runtime's QLinearAdd, computed on the reals that the integers stand for."""
-    return import_qlinear_binary(BinaryFunction.ADD, node)
-
-
-def import_qlinear_mul(node: NodeView) -> Sequence[Value | None]:
-    """ONNX Runtime's QLinearMul, computed on the reals that the integers stand for."""
-    return import_qlinear_binary(BinaryFunction.MUL, node)
 
 
 OPERATORS = (
@@ -188,6 +167,4 @@ OPERATORS = (
     Operator("", "QLinearMatMul", 10, import_qlinear_matmul),
     Operator("", "QLinearConv", 10, import_qlinear_conv),
     Operator("com.microsoft", "QGemm", 1, import_qgemm),
-    Operator("com.microsoft", "QLinearAdd", 1, import_qlinear_add),
-    Operator("com.microsoft", "QLinearMul", 1, import_qlinear_mul),
 )

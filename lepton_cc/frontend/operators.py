@@ -13,9 +13,11 @@ from lepton_cc.frontend.indexing import OPERATORS as INDEXING
 from lepton_cc.frontend.integer import OPERATORS as INTEGER
 from lepton_cc.frontend.layout import OPERATORS as LAYOUT
 from lepton_cc.frontend.linear import OPERATORS as LINEAR
+from lepton_cc.frontend.microsoft import OPERATORS as MICROSOFT
 from lepton_cc.frontend.movement import OPERATORS as MOVEMENT
 from lepton_cc.frontend.normalization import OPERATORS as NORMALIZATION
 from lepton_cc.frontend.pooling import OPERATORS as POOLING
+from lepton_cc.frontend.qlinear import OPERATORS as QLINEAR
 from lepton_cc.frontend.quantization import OPERATORS as QUANTIZATION
 from lepton_cc.frontend.recurrent import OPERATORS as RECURRENT
 from lepton_cc.frontend.reductions import OPERATORS as REDUCTIONS
@@ -24,11 +26,14 @@ from lepton_cc.frontend.resize import OPERATORS as RESIZE
 from lepton_cc.frontend.roi_align import OPERATORS as ROI_ALIGN
 from lepton_cc.frontend.sampling import OPERATORS as SAMPLING
 from lepton_cc.frontend.selection import OPERATORS as SELECTION
+from lepton_cc.frontend.sequences import OPERATORS as SEQUENCES
 from lepton_cc.frontend.shapes import OPERATORS as SHAPES
 from lepton_cc.frontend.signal import OPERATORS as SIGNAL
 
 REGISTRY = OperatorRegistry(
     (
+        *MICROSOFT,
+        *QLINEAR,
         *DEFORMABLE,
         *DETERMINANT,
         *BITCAST,
@@ -44,6 +49,7 @@ REGISTRY = OperatorRegistry(
         *POOLING,
         *REDUCTIONS,
         *SHAPES,
+        *SEQUENCES,
         *SAMPLING,
         *RESIZE,
         *SIGNAL,

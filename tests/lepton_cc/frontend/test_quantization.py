@@ -179,22 +179,6 @@ EXACT = {
         rtol=0,
         atol=0,
     ),
-    **{
-        f"qlinear-{name}": NodeCase(
-            f"QLinear{name}",
-            (
-                *(_bytes("uint8", 3, 5), np.float32(0.02), np.uint8(120)),
-                *(_bytes("uint8", 3, 5, seed=1), np.float32(0.03), np.uint8(99)),
-                *(np.float32(0.05), np.uint8(128)),
-            ),
-            domain="com.microsoft",
-            known=(1, 2, 4, 5, 6, 7),
-            onnxruntime=True,
-            rtol=0,
-            atol=1,
-        )
-        for name in ("Add", "Mul")
-    },
 }
 
 
