@@ -1,0 +1,95 @@
+"""Every way in which a compiled model runs on this machine; a target more is a row more."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from lepton_cc.codegen.targets.loader import load_target, runs_on_this_machine
+from lepton_cc.compiled_model import CompiledModel
+from lepton_cc.compiler import Compilation, CompileOptions, compile_model
+from lepton_cc.executable import Executable
+from lepton_cc.ir.diagnostics import ToolchainError
+from lepton_cc.ir.target import Execution, Target
+from lepton_cc.ir.tensor import Array
+from lepton_cc.levels import LEVELS, OptLevel
+from tests.differential.c_library import CLibrary
+
+Run = Callable[[Mapping[str, Array]], dict[str, Array]]
+
+# What C compilers get: no vectors, since they make their own and take minutes over ours.
+PORTABLE = "portable"
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A target and a level; `compiler` and `flags` if it is C that is compiled."""
+
+    name: str
+    target: str
+    level: OptLevel = OptLevel.O3
+    compiler: str = ""
+    flags: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_emulated(self) -> bool:
+        """True if a run takes seconds."""
+        return self.loaded_target.execution is Execution.CONTROL_CORE
+
+    @property
+    def loaded_target(self) -> Target:
+        """The target's description."""
+        if self.target == PORTABLE:
+            return replace(load_target("x86-64"), name=PORTABLE, vector_bytes=0)
+        return load_target(self.target)
+
+    def compile(self, path: Path) -> Compilation:
+        """The model compiled this way, up to its program."""
+        return compile_model(path, CompileOptions(self.loaded_target, self.level))
+
+    def prepare(self, path: Path, folder: Path) -> Run:
+        """The function that runs a model this way; skips what this machine cannot do."""
+        target = self.loaded_target
+        if not self.is_emulated and not runs_on_this_machine(target):
+            pytest.skip(f"this machine does not run {target.name}")
+        if self.compiler:
+            if shutil.which(self.compiler) is None:
+                pytest.skip(f"no {self.compiler} on this machine")
+            return CLibrary(self.compile(path), folder, self.compiler, self.flags).run
+        compilation = self.compile(path)
+        if not self.is_emulated:
+            return Executable(compilation.program, LEVELS[self.level].llvm_level).run
+        model = CompiledModel(compilation, "")
+        try:
+            assert model.artifacts.firmware.elf
+        except ToolchainError as error:
+            pytest.skip(str(error))
+        return model.run
+
+
+# The plainest code: one scalar loop nest for each op of the model, not optimized by LLVM.
+ANCHOR = Way("host-O0", "host", OptLevel.O0)
+
+NATIVE = (
+    Way("host-O1", "host", OptLevel.O1),
+    Way("host-O2", "host", OptLevel.O2),
+    Way("host-O3", "host"),
+    Way("host-Os", "host", OptLevel.OS),
+    Way("x86-64", "x86-64"),
+    Way("x86-64-v3", "x86-64-v3"),
+    Way("x86-64-v4", "x86-64-v4"),
+)
+C = (
+    Way("gcc-O0", PORTABLE, compiler="gcc", flags=("-O0",)),
+    Way("gcc-O3", PORTABLE, compiler="gcc", flags=("-O3",)),
+    Way("clang-O0", PORTABLE, compiler="clang", flags=("-O0",)),
+    Way("clang-O3", PORTABLE, compiler="clang", flags=("-O3",)),
+    Way("gcc-tiled", "x86-64", compiler="gcc", flags=("-O1",)),
+    Way("clang-unoptimized-graph", PORTABLE, OptLevel.O0, "clang", ("-O1",)),
+)
+EMULATED = (Way("rv32imc", "rv32imc"), Way("rv32imafc", "rv32imafc"))
