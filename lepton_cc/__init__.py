@@ -1,8 +1,8 @@
 """lepton-cc: compiles a trained ONNX model into the code that runs it on an edge chip.
 
-    import lepton_cc
-    model = lepton_cc.compile("model.onnx", target="x86-64", opt=3)
-    outputs = model.run({"image": image})
+import lepton_cc
+model = lepton_cc.compile("model.onnx", target="x86-64", opt=3)
+outputs = model.run({"image": image})
 """
 
 from typing import TYPE_CHECKING

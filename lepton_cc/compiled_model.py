@@ -1,19 +1,17 @@
 """The Python API: `compile` gives a `CompiledModel`, which runs, measures, reports and saves."""
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-import onnx
-
 from lepton_cc.artifacts.emit import Artifacts, EmitKind
 from lepton_cc.codegen.program import Port
 from lepton_cc.codegen.targets.loader import load_target
-from lepton_cc.compiler import Compilation, CompileOptions, ModelSource, compile_model
+from lepton_cc.compiler import Compilation, CompileOptions, compile_model
 from lepton_cc.emulated import EmulatedModel
 from lepton_cc.executable import Executable
+from lepton_cc.frontend.model_source import AnyModel, model_sha256, model_source
 from lepton_cc.ir.diagnostics import Code, UsageError, refuse
 from lepton_cc.ir.target import Execution
 from lepton_cc.ir.tensor import Array
@@ -25,8 +23,8 @@ DEFAULT_TARGET = "x86-64"
 _BENCH_REPEATS = 5
 
 
-def compile(  # noqa: A001  # lepton_cc.compile is the API's name
-    model: str | os.PathLike[str] | onnx.ModelProto,
+def compile(
+    model: AnyModel,
     *,
     target: str = DEFAULT_TARGET,
     opt: int | str = 3,
@@ -34,7 +32,7 @@ def compile(  # noqa: A001  # lepton_cc.compile is the API's name
     constants: Mapping[str, Array] | None = None,
     name: str = "",
 ) -> "CompiledModel":
-    """Compiles an ONNX model.
+    """Compiles an ONNX model: a path, or an `onnx.ModelProto`.
 
     `target` is the name of a target, `host` for the best level of this machine, or a TOML file.
     `opt` is 0 to 3 or "s". `dims` binds open dimensions by name; `constants` gives inputs a value
@@ -50,15 +48,8 @@ def compile(  # noqa: A001  # lepton_cc.compile is the API's name
     except ValueError:
         raise UsageError(f"opt={opt!r} is none of 0, 1, 2, 3, 's'") from None
     options = CompileOptions(load_target(target), level, name, dims or {}, constants or {})
-    source = model if isinstance(model, onnx.ModelProto) else Path(model)
+    source = model_source(model)
     return CompiledModel(compile_model(source, options), model_sha256(source))
-
-
-def model_sha256(source: ModelSource) -> str:
-    """The hash of a model's bytes, for the manifest."""
-    if isinstance(source, Path):
-        return hashlib.sha256(source.read_bytes()).hexdigest()
-    return hashlib.sha256(source.SerializeToString(deterministic=True)).hexdigest()
 
 
 def default_kinds(execution: Execution) -> tuple[EmitKind, ...]:
@@ -126,9 +117,7 @@ class CompiledModel:
         """
         kinds = [EmitKind(kind) for kind in emit]
         execution = self.compilation.options.target.execution
-        self._artifacts.write(
-            Path(folder), kinds or default_kinds(execution), self._model_sha256
-        )
+        self._artifacts.write(Path(folder), kinds or default_kinds(execution), self._model_sha256)
 
     @property
     def memory(self) -> MemoryReport:

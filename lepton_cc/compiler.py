@@ -7,20 +7,17 @@ import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-
-import onnx
 
 from lepton_cc.codegen.assemble import assemble, c_identifier
 from lepton_cc.codegen.program import Program
 from lepton_cc.frontend.importer import import_model
+from lepton_cc.frontend.model_source import ModelSource, source_name
 from lepton_cc.ir.graph import Graph
 from lepton_cc.ir.target import Target
 from lepton_cc.ir.tensor import Array
 from lepton_cc.levels import LEVELS, OptLevel
 from lepton_cc.passes.manager import Observer, PassManager, PassRecord
 
-ModelSource = Path | onnx.ModelProto
 Progress = Callable[[str], None]
 
 
@@ -58,8 +55,7 @@ def model_name(source: ModelSource, given: str) -> str:
     """The symbol prefix: the given name, or one made from the file or the graph."""
     if given:
         return c_identifier(given)
-    stem = source.stem if isinstance(source, Path) else source.graph.name
-    return c_identifier(stem or "model")
+    return c_identifier(source_name(source) or "model")
 
 
 def compile_model(

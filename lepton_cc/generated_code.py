@@ -51,9 +51,7 @@ def generate_code(compilation: Compilation, *, jobs: int = 1) -> GeneratedCode:
         code = _compiled(text, program.target, level, assembly=True)
     code_bytes, constants_bytes = _section_bytes(code.object_bytes)
     stack = stack_usage(code.assembly, program.name, program.target)
-    return GeneratedCode(
-        text, code.object_bytes, code.assembly, stack, code_bytes, constants_bytes
-    )
+    return GeneratedCode(text, code.object_bytes, code.assembly, stack, code_bytes, constants_bytes)
 
 
 def _compiled(text: str, target: Target, level: OptLevel, *, assembly: bool) -> MachineCode:

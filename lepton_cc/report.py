@@ -1,4 +1,4 @@
-"""The figures of a compilation: memory, and a row for each layer; what people and `--json` are shown."""
+"""The figures of a compilation, memory and layers, that people and `--json` are shown."""
 
 from dataclasses import dataclass
 

@@ -12,7 +12,7 @@ from lepton_cc.ir.types import TensorType
 
 
 def made_up_inputs(ports: Sequence[Port], seed: int = 0) -> dict[str, Array]:
-    """Standard normal floats, and zeros and ones for all other types; the same for the same seed."""
+    """Standard normal floats, zeros and ones for all other types; the same for the same seed."""
     generator = np.random.default_rng(seed)
     return {port.name: _made_up(port.type, generator) for port in ports}
 

@@ -1,4 +1,4 @@
-"""Running what a compilation left in a folder: its object in this process, or its image emulated."""
+"""Runs what a compilation left in a folder: its object in this process, or its image emulated."""
 
 import ctypes
 from collections.abc import Mapping

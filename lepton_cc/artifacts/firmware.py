@@ -1,4 +1,4 @@
-"""Links a compiled model into an ELF for the control core, and refuses what cannot fit its memories."""
+"""Links a compiled model into an ELF for the control core; refuses what cannot fit its memories."""
 
 import tempfile
 from dataclasses import dataclass
@@ -118,7 +118,7 @@ def _sram_complaint(target: Target, memory: MemoryReport, there_is: int) -> Diag
         Code.DOES_NOT_FIT,
         f"the model needs {memory.ram_bytes} bytes of SRAM (arena {memory.arena_bytes}, stack "
         f"{memory.stack_bytes}, inputs and outputs {memory.io_bytes}), {target.name} has "
-        f"{there_is}; the arena's peak is {memory.peak_layer}, whose biggest tensors are: {biggest}",
+        f"{there_is}; the peak is {memory.peak_layer}, whose biggest tensors are: {biggest}",
         hint=change,
     )
 

@@ -105,7 +105,7 @@ def _compile(
 ) -> None:
     from lepton_cc.artifacts.emit import Artifacts
     from lepton_cc.compiler import compile_model
-    from lepton_cc.compiled_model import model_sha256
+    from lepton_cc.frontend.model_source import model_sha256
 
     observers = _observers(wishes, session)
     with progress(quiet=wishes.quiet) as tell:
@@ -186,7 +186,7 @@ def _verify(model: Path, artifacts: "Artifacts") -> None:
     from lepton_cc.cli.verify_command import refuse_if_beyond
     from lepton_cc.compiled_model import CompiledModel
     from lepton_cc.sample_inputs import made_up_inputs
-    from lepton_cc.verification.reference import onnxruntime_run, output_differences
+    from lepton_cc.verify.reference import onnxruntime_run, output_differences
 
     compiled = CompiledModel(artifacts.compilation, "")
     names = [port.name for port in compiled.outputs]

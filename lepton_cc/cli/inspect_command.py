@@ -28,7 +28,13 @@ _LIR = ".lir"
 @options.as_json
 @click.pass_context
 def inspect(
-    ctx: click.Context, *, model: Path, level: str, target: str, dims: tuple[str, ...], as_json: bool
+    ctx: click.Context,
+    *,
+    model: Path,
+    level: str,
+    target: str,
+    dims: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Shows layers with shapes, multiply-adds and bytes, and the map of the arena.
 
@@ -118,7 +124,9 @@ def _show(
 
 
 def _print_memory(memory: "MemoryReport") -> None:
-    proven = "proven optimal" if memory.proven_optimal else f"lower bound {memory.lower_bound_bytes:,}"
+    proven = (
+        "proven optimal" if memory.proven_optimal else f"lower bound {memory.lower_bound_bytes:,}"
+    )
     peak = ", ".join(f"{tensor.name} {tensor.size_bytes:,}" for tensor in memory.peak_tensors)
     print_table(
         "memory",

@@ -17,7 +17,9 @@ _LIR = ".lir"
 @click.command(cls=GuardedCommand)
 @click.argument("model", type=options.FILE, metavar="MODEL.lir|MODEL.onnx")
 @click.option("-p", "pipeline", default="", metavar="PASS,...", help="`a,b{limit=16},(c,d)*`")
-@click.option("-o", "out", type=options.FILE, metavar="FILE.lir", help="Write there, not to stdout.")
+@click.option(
+    "-o", "out", type=options.FILE, metavar="FILE.lir", help="Write there, not to stdout."
+)
 @options.dims
 @click.pass_context
 def opt(

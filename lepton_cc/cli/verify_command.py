@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lepton_cc.artifacts.manifest import Build
     from lepton_cc.codegen.program import Port
     from lepton_cc.ir.tensor import Array
-    from lepton_cc.verification.difference import Difference
+    from lepton_cc.verify.difference import Difference
 
 _HEADINGS = ("", "elements", "different", "max abs", "max rel", "max ulp", "argmax flips", "beyond")
 _MADE_UP_SAMPLES = 4
@@ -44,7 +44,7 @@ def verify(
     farther than one step (integers) or the tolerance of its type (floats).
     """
     from lepton_cc.saved_model import SavedModel
-    from lepton_cc.verification.reference import onnxruntime_run, output_differences
+    from lepton_cc.verify.reference import onnxruntime_run, output_differences
 
     model = SavedModel(folder)
     build = model.build
@@ -61,7 +61,9 @@ def verify(
         }
         click.echo(json.dumps(document, indent=2))
     else:
-        print_table(f"outputs against ONNX Runtime, {len(samples)} samples", _HEADINGS, _rows(outputs))
+        print_table(
+            f"outputs against ONNX Runtime, {len(samples)} samples", _HEADINGS, _rows(outputs)
+        )
         if by_layer:
             print_table("layers against NumPy, first sample", _HEADINGS, _rows(by_layer))
     refuse_if_beyond(outputs)
@@ -78,8 +80,8 @@ def refuse_if_beyond(outputs: "Sequence[Difference]") -> None:
     complaints = [
         Diagnostic(
             Code.CHECK_FAILED,
-            f"output {one.name!r}: {one.num_beyond} of {one.num_elements} elements are too far from "
-            f"the reference, by up to {one.max_abs:.3g}",
+            f"output {one.name!r}: {one.num_beyond} of {one.num_elements} elements are too far "
+            f"from the reference, by up to {one.max_abs:.3g}",
             hint="find the layer where it begins with `lepton verify DIR --against MODEL.onnx`",
         )
         for one in outputs
@@ -90,10 +92,8 @@ def refuse_if_beyond(outputs: "Sequence[Difference]") -> None:
 
 
 def _check_model(build: "Build", against: Path) -> None:
-    from lepton_cc.compiled_model import model_sha256
-    from lepton_cc.frontend.importer import read_model
+    from lepton_cc.frontend.model_source import model_sha256
 
-    read_model(against)
     if model_sha256(against) != build.model_sha256:
         click.echo(f"note: {against} is not the file that {build.folder} was made from", err=True)
 
@@ -116,7 +116,7 @@ def _layers(
     from lepton_cc.codegen.targets.loader import HOST, load_target, runs_on_this_machine
     from lepton_cc.compiler import CompileOptions, compile_model
     from lepton_cc.levels import OptLevel
-    from lepton_cc.verification.layers import layer_differences
+    from lepton_cc.verify.layers import layer_differences
 
     target = build.target if runs_on_this_machine(build.target) else load_target(HOST)
     choices = CompileOptions(target, OptLevel(build.level), build.interface.name, build.dims)

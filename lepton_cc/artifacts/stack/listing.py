@@ -22,7 +22,7 @@ class Instruction:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function's instructions in order; `labels` gives the instruction that each stands before."""
+    """A function and its instructions; `labels` gives the number that each stands before."""
 
     name: str
     instructions: tuple[Instruction, ...]

@@ -1,4 +1,4 @@
-"""What the stack analysis knows about an instruction set: how each instruction moves the pointer."""
+"""What the stack analysis knows about an instruction set: what moves the stack pointer, and how."""
 
 from dataclasses import dataclass
 from typing import Protocol

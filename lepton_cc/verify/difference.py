@@ -1,4 +1,4 @@
-"""How two arrays differ: absolutely, relatively, in units of the last place, in what they decide."""
+"""How two arrays differ: absolutely, relatively, in units of the last place, in their argmax."""
 
 from dataclasses import dataclass
 

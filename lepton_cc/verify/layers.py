@@ -14,7 +14,7 @@ from lepton_cc.ir.graph import Value
 from lepton_cc.ir.interpreter import checked_input, interpret
 from lepton_cc.ir.tensor import Array
 from lepton_cc.levels import LEVELS
-from lepton_cc.verification.difference import Difference, difference
+from lepton_cc.verify.difference import Difference, difference
 
 LayerObserver = Callable[[int, Call, Array], None]
 
@@ -58,7 +58,9 @@ class LayerRunner:
         kernel = self._program.kernels_by_name()[call.kernel].kernel
         arguments = list(addresses)
         if kernel.parallel_loop is not None:
-            arguments += [0, kernel.parallel_loop.constant_extent]
+            extent = kernel.parallel_loop.constant_extent
+            assert extent is not None
+            arguments += [0, extent]
         symbol = f"{self._program.name}_{call.kernel}"
         self._code.function(symbol, len(arguments))(*arguments)
 

@@ -1,18 +1,16 @@
 """ONNX Runtime as the reference for a model's outputs; the only file that imports it."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 
-import onnx
-
+from lepton_cc.frontend.model_source import ModelSource, loadable
 from lepton_cc.ir.diagnostics import Code, ToolchainError, refuse
 from lepton_cc.ir.tensor import Array
-from lepton_cc.verification.difference import Difference, difference, merged
+from lepton_cc.verify.difference import Difference, difference, merged
 
 Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 
 
-def onnxruntime_run(model: Path | onnx.ModelProto) -> Run:
+def onnxruntime_run(model: ModelSource) -> Run:
     """The model as ONNX Runtime runs it, unoptimized, on one thread.
 
     Raises:
@@ -29,10 +27,9 @@ def onnxruntime_run(model: Path | onnx.ModelProto) -> Run:
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    source = str(model) if isinstance(model, Path) else model.SerializeToString()
     try:
         session = onnxruntime.InferenceSession(
-            source, options, providers=["CPUExecutionProvider"]
+            loadable(model), options, providers=["CPUExecutionProvider"]
         )
     except Exception as error:  # its exceptions share no base of their own
         raise refuse(Code.TOOL_FAILED, f"ONNX Runtime does not load the model: {error}") from error
