@@ -6,6 +6,7 @@ import numpy as np
 
 from lepton_cc.frontend.node import NodeView
 from lepton_cc.frontend.registry import Importer, Operator
+from lepton_cc.frontend.scope import Operand
 from lepton_cc.frontend.tensors import element_type
 from lepton_cc.ir.diagnostics import Code
 from lepton_cc.ir.dtype import DType
@@ -36,9 +37,9 @@ def import_is_inf(node: NodeView) -> Sequence[Value | None]:
     return (node.binary(BinaryFunction.OR, is_positive, is_negative),)
 
 
-def import_identity(node: NodeView) -> Sequence[Value | None]:
-    """Identity of tensors; sequences and optionals are refused."""
-    return (node.operand(0),)
+def import_identity(node: NodeView) -> Sequence[Operand]:
+    """Identity of tensors and sequences."""
+    return node.operands[:1]
 
 
 def import_dropout(node: NodeView) -> Sequence[Value | None]:

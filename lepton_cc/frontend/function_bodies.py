@@ -12,10 +12,10 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 from onnx import defs
 
 from lepton_cc.frontend.refusal import NodeRefusal
+from lepton_cc.frontend.scope import Operand, TensorSequence
 from lepton_cc.frontend.tensors import DTYPES
 from lepton_cc.frontend.text import check_nodes_text, check_text
 from lepton_cc.ir.diagnostics import Code
-from lepton_cc.ir.graph import Value
 
 _ONNX_TYPES = {dtype: number for number, dtype in DTYPES.items()}
 
@@ -82,7 +82,7 @@ def body_versions(schema: defs.OpSchema, opset: int) -> tuple[tuple[int, ...], t
 def schema_function(
     schema: defs.OpSchema,
     node: onnx.NodeProto,
-    operands: Sequence[Value | None],
+    operands: Sequence[Operand],
     opsets: Mapping[str, int],
     attributes: Mapping[str, onnx.AttributeProto],
 ) -> Function | None:
@@ -111,7 +111,7 @@ def schema_function(
 
 
 def _contextual_body(
-    schema: defs.OpSchema, version: int, node: onnx.NodeProto, operands: Sequence[Value | None]
+    schema: defs.OpSchema, version: int, node: onnx.NodeProto, operands: Sequence[Operand]
 ) -> bytes:
     types = [_type_bytes(operand) for operand in operands]
     build = schema.get_context_dependent_function_with_opset_version  # type: ignore[attr-defined]  # as above
@@ -132,8 +132,10 @@ def _resolved(
     return resolved
 
 
-def _type_bytes(operand: Value | None) -> bytes:
+def _type_bytes(operand: Operand) -> bytes:
     proto = onnx.TypeProto()
+    if isinstance(operand, TensorSequence):
+        raise NodeRefusal("sequences are not supported here", code=Code.UNSUPPORTED_TYPE)
     if operand is not None:
         number = _ONNX_TYPES[operand.type.dtype]
         proto = onnx.helper.make_tensor_type_proto(number, operand.type.dims)

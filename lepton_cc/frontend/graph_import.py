@@ -29,7 +29,7 @@ from lepton_cc.frontend.node import NodeView
 from lepton_cc.frontend.reasons import REASONS
 from lepton_cc.frontend.refusal import NodeRefusal
 from lepton_cc.frontend.registry import OperatorRegistry
-from lepton_cc.frontend.scope import POISON, Scope, SkippedNode
+from lepton_cc.frontend.scope import POISON, Operand, Scope, SkippedNode
 from lepton_cc.frontend.signature import check_signature, find_schema
 from lepton_cc.frontend.tensors import sparse_tensor_array
 from lepton_cc.frontend.text import check_graph_text
@@ -203,23 +203,21 @@ class GraphImport:
         if len(self.diagnostics) >= MAX_DIAGNOSTICS:
             raise Refused(self.diagnostics)
 
-    def _bind_outputs(
-        self, scope: Scope, node: onnx.NodeProto, values: Sequence[Value | None]
-    ) -> None:
+    def _bind_outputs(self, scope: Scope, node: onnx.NodeProto, values: Sequence[Operand]) -> None:
         for name, value in zip(node.output, values, strict=False):
             if name == "":
                 continue
             if value is None:
                 raise NodeRefusal(f"output {name!r} of this operator is not supported")
             scope.bind(name, value)
-            if scope.depth == 0:
+            if scope.depth == 0 and isinstance(value, Value):
                 self.names.setdefault(value, name)
 
     @staticmethod
     def _defined(scope: Scope, name: str) -> Value:
         value = scope.lookup(name)
-        if value is None:
-            raise NodeRefusal("a subgraph output has no value", code=Code.MODEL_MALFORMED)
+        if not isinstance(value, Value):
+            raise NodeRefusal("a subgraph output is no tensor", code=Code.UNSUPPORTED_TYPE)
         return value
 
     @staticmethod
@@ -234,7 +232,7 @@ class GraphImport:
 
     def _import_node(
         self, node: onnx.NodeProto, scope: Scope, origin: str, label: str
-    ) -> Sequence[Value | None]:
+    ) -> Sequence[Operand]:
         try:
             return self._expand_node(node, scope, origin, label)
         except (NodeRefusal, SkippedNode, LeptonError):
@@ -247,7 +245,7 @@ class GraphImport:
 
     def _expand_node(
         self, node: onnx.NodeProto, scope: Scope, origin: str, label: str
-    ) -> Sequence[Value | None]:
+    ) -> Sequence[Operand]:
         attributes = _bound_attributes(node.attribute, scope.attributes)
         local = self._functions.find(node, attributes)
         if local is not None:
@@ -285,12 +283,12 @@ class GraphImport:
     def _call(
         self,
         function: Function,
-        operands: Sequence[Value | None],
+        operands: Sequence[Operand],
         outputs: Sequence[str],
         caller: Scope,
         origin: str,
         label: str,
-    ) -> Sequence[Value | None]:
+    ) -> Sequence[Operand]:
         if function.key in caller.calls:
             raise NodeRefusal(
                 f"function {function.key[1]!r} calls itself", code=Code.MODEL_MALFORMED

@@ -21,7 +21,7 @@ from lepton_cc.frontend.graph_inputs import (
 from lepton_cc.frontend.limits import MAX_FILE_BYTES
 from lepton_cc.frontend.operators import REGISTRY
 from lepton_cc.frontend.refusal import NodeRefusal
-from lepton_cc.frontend.scope import POISON, Scope, SkippedNode
+from lepton_cc.frontend.scope import POISON, Scope, SkippedNode, TensorSequence
 from lepton_cc.frontend.tensors import DTYPES
 from lepton_cc.frontend.text import check_graph_text, check_text
 from lepton_cc.frontend.wire import has_too_much_structure
@@ -207,6 +207,8 @@ def _outputs(importing: GraphImport, scope: Scope, graph: onnx.GraphProto) -> li
             value = scope.lookup(info.name)
             if value is None:
                 raise NodeRefusal("an output has no name", code=Code.MODEL_MALFORMED)
+            if isinstance(value, TensorSequence):
+                raise NodeRefusal("is a sequence, not a tensor", code=Code.UNSUPPORTED_TYPE)
             declared = DTYPES.get(info.type.tensor_type.elem_type)
             if declared is not None and declared is not value.type.dtype:
                 reason = f"is declared as {declared.value} but computed as {value.type}"

@@ -11,7 +11,7 @@ import onnx
 from lepton_cc.frontend.attributes import Attributes
 from lepton_cc.frontend.limits import MAX_PARAMETERS, MAX_RANK, MAX_TABLE_ELEMENTS
 from lepton_cc.frontend.refusal import NodeRefusal
-from lepton_cc.frontend.scope import Scope
+from lepton_cc.frontend.scope import Operand, Scope, TensorSequence
 from lepton_cc.ir.diagnostics import Code
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.graph import Value
@@ -51,7 +51,7 @@ class NodeView:
     def __init__(
         self,
         proto: onnx.NodeProto,
-        operands: Sequence[Value | None],
+        operands: Sequence[Operand],
         attributes: Attributes,
         *,
         opset: builtins.int,
@@ -82,7 +82,17 @@ class NodeView:
 
     def optional(self, index: builtins.int) -> Value | None:
         """The operand at `index`; None if the node leaves it out."""
-        return self.operands[index] if index < len(self.operands) else None
+        value = self.operands[index] if index < len(self.operands) else None
+        if isinstance(value, TensorSequence):
+            self.refuse(f"input {index} is a sequence", code=Code.TYPE_MISMATCH)
+        return value
+
+    def sequence(self, index: builtins.int) -> tuple[Value, ...]:
+        """The elements of the sequence at `index`."""
+        value = self.operands[index] if index < len(self.operands) else None
+        if not isinstance(value, TensorSequence):
+            self.refuse(f"input {index} is no sequence", code=Code.TYPE_MISMATCH)
+        return value.elements
 
     def constant(self, index: builtins.int) -> Array:
         """The content of operand `index`, read-only; refuses the node if a graph input feeds it."""

@@ -11,7 +11,6 @@ _TRAINING = (
     "it trains the model, and only inference is compiled",
     "export the model for inference",
 )
-_SEQUENCE = ("sequences have no fixed size", "use Split and Concat in place of the sequence")
 
 # (domain, op_type) -> (reason, what to do).
 REASONS: Mapping[tuple[str, str], tuple[str, str]] = {
@@ -30,17 +29,6 @@ REASONS: Mapping[tuple[str, str], tuple[str, str]] = {
         "end the model at the boxes and scores, and select among them in the firmware",
     ),
     ("", "ImageDecoder"): ("it reads compressed images", "decode the image before the model"),
-    **{
-        ("", name): _SEQUENCE
-        for name in (
-            "SequenceConstruct",
-            "SequenceEmpty",
-            "SequenceErase",
-            "SequenceInsert",
-            "SplitToSequence",
-            "ConcatFromSequence",
-        )
-    },
     **{
         ("ai.onnx.preview.training", name): _TRAINING
         for name in ("Adagrad", "Adam", "Gradient", "Momentum")

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from lepton_cc.frontend.node import NodeView
+from lepton_cc.frontend.scope import Operand
 from lepton_cc.ir.diagnostics import InternalError
-from lepton_cc.ir.graph import Value
 
-# Gives one value for each ONNX output of the node; None for one that nobody reads.
-Importer = Callable[[NodeView], Sequence[Value | None]]
+# Gives one value (or sequence) for each ONNX output of the node; None for one that nobody reads.
+Importer = Callable[[NodeView], Sequence[Operand]]
 
 
 @dataclass(frozen=True, slots=True)

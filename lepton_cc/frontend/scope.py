@@ -18,8 +18,16 @@ class _Poison:
     """What the outputs of a refused node stand for."""
 
 
+@dataclass(frozen=True, slots=True)
+class TensorSequence:
+    """An ONNX sequence whose length is known at compile time: it exists only in the frontend."""
+
+    elements: tuple[Value, ...]
+
+
 POISON = _Poison()
-Binding = Value | _Poison | None
+Operand = Value | TensorSequence | None
+Binding = Operand | _Poison
 
 
 @dataclass(slots=True)
@@ -50,8 +58,8 @@ class Scope:
             raise NodeRefusal(f"the name {name!r} is defined twice", code=Code.MODEL_MALFORMED)
         self.bindings[name] = binding
 
-    def lookup(self, name: str) -> Value | None:
-        """The value of a name, searched from here outwards; "" is an operand left out.
+    def lookup(self, name: str) -> Operand:
+        """The meaning of a name, searched from here outwards; "" is an operand left out.
 
         Raises:
             NodeRefusal: nothing defines the name before this point.

@@ -212,7 +212,6 @@ def test_agrees_with_the_oracle(name: str) -> None:
 
 
 REFUSED = {
-    "max-pool-indices": NodeCase("MaxPool", (IMAGE,), {"kernel_shape": [2, 2]}, num_outputs=2),
     "conv-of-a-matrix": NodeCase("Conv", (floats(4, 4), floats(4, 4))),
     "conv-bias-of-other-length": ort("Conv", IMAGE, floats(6, 4, 3, 3), floats(5)),
     "conv-of-other-depth": ort("Conv", IMAGE, floats(6, 3, 3, 3)),

@@ -2,7 +2,7 @@
 
 import functools
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import onnx
@@ -25,13 +25,14 @@ def node_tests() -> tuple[tuple[onnx.ModelProto, dict[str, Array]], ...]:
     """Models, and those of their inputs that are small numbers and can become constants."""
     found = []
     for case in collect_testcases(None):
-        if not case.data_sets:
+        model = case.model
+        if model is None or not case.data_sets:
             continue
-        names = [info.name for info in case.model.graph.input]
-        feeds = zip(names, case.data_sets[0][0], strict=False)
+        names = [info.name for info in model.graph.input]
+        feeds: Iterable[tuple[str, object]] = zip(names, case.data_sets[0][0], strict=False)
         arrays = {n: np.asarray(v) for n, v in feeds if isinstance(v, np.ndarray | np.generic)}
         small = {n: v for n, v in arrays.items() if v.size < 50 and v.dtype.kind in "iubf"}
-        found.append((case.model, small))
+        found.append((model, small))
     return tuple(found)
 
 

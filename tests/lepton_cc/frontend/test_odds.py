@@ -88,7 +88,6 @@ def test_bitcast_of_nibbles() -> None:
         ("RandomUniformLike", (floats(3),), {}, "random"),
         ("Bernoulli", (floats(3),), {}, "random"),
         ("NonMaxSuppression", (floats(1, 4, 4), floats(1, 2, 4)), {}, "hangs on data"),
-        ("SplitToSequence", (floats(4),), {}, "no fixed size"),
         ("Det", (floats(5, 5),), {}, "at most 4"),
         ("Det", (floats(2, 3),), {}, "no square matrix"),
         ("BitCast", (floats(3),), {"to": 7}, "not the width"),
