@@ -57,6 +57,7 @@ def assemble(
 ) -> Program:
     """Lowers every op, orders the calls for the lowest peak, plans the arena, dedupes kernels.
 
+    Ops whose results have no elements have nothing to do and get no call.
     `graph` is static and fused; `name` prefixes every symbol.
     """
     storage = assign_storage(graph)
@@ -66,6 +67,7 @@ def assemble(
     steps = [
         _lowered_step(number, op, target, options, constants, storage)
         for number, op in enumerate(storage.computing_ops)
+        if any(result.type.num_elements for result in op.results)
     ]
     plan, order = _plan(steps, storage, target, reorder=reorder)
     return _program(name, target, storage, [steps[i] for i in order], plan, constants)

@@ -4,7 +4,8 @@
     statement = For(var, begin, end, body, kind) | Store(buffer, index, value)
               | Let(var, value) | If(condition, then, otherwise)
     expr      = Const | Var | Load(buffer, index) | Unary | Binary | Compare | Select
-              | Cast | Bitcast | MulAdd
+              | Cast | Bitcast | MulAdd | LoadWord | Dot
+              | FusedMulAdd | RoundedProduct             (until `legalize` expands them)
 
 Meaning:
 - Buffers are flat arrays of one element type; `Load` and `Store` take an element index. Loads of a
@@ -19,6 +20,9 @@ Meaning:
 - `INDEX` is the target's address-sized signed integer: index arithmetic never overflows it.
 - Float arithmetic is IEEE 754, round to nearest even, never contracted or reordered; `MulAdd` is
   fused where the target has the instruction and two roundings elsewhere.
+- `FusedMulAdd` rounds once on every target. `RoundedProduct` is the requantization of
+  docs/numerics.md. `LoadWord` reads neighbouring small integers as one i32, little endian; `Dot`
+  multiplies the small integers of two such words pairwise and adds all products to an i32.
 - `Cast` from float to integer truncates; values that do not fit give an arbitrary value (lowerings
   clamp first). BOOL is one byte, 0 or 1, in buffers.
 
@@ -300,6 +304,65 @@ class Bitcast(Expr):
 class MulAdd(Expr):
     """lhs * rhs + addend, of floats."""
 
+    lhs: Expr
+    rhs: Expr
+    addend: Expr
+
+    def operands(self) -> tuple[Expr, ...]:
+        return (self.lhs, self.rhs, self.addend)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FusedMulAdd(Expr):
+    """lhs * rhs + addend of binary32, rounded once: the same bits on every target."""
+
+    lhs: Expr
+    rhs: Expr
+    addend: Expr
+
+    def operands(self) -> tuple[Expr, ...]:
+        return (self.lhs, self.rhs, self.addend)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RoundedProduct(Expr):
+    """clamp(low, high, RNE(f32(f32(value) * scale))), i32; value is i32, scale f32 and positive.
+
+    The bounds are of at most 17 bits.
+    """
+
+    value: Expr
+    scale: Expr
+    low: int
+    high: int
+
+    def operands(self) -> tuple[Expr, ...]:
+        return (self.value, self.scale)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadWord(Expr):
+    """The four bytes of a small-integer buffer from element `index` on, as an i32."""
+
+    buffer: Buffer
+    index: Expr
+
+    def operands(self) -> tuple[Expr, ...]:
+        return (self.index,)
+
+
+class DotShape(enum.Enum):
+    """What the words of a Dot hold."""
+
+    QUADS = "u8 by i8"  # lhs: four u8, rhs: four i8
+    PAIRS = "i16 by i16"  # two i16 each
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dot(Expr):
+    """addend + the sum of the products of the small integers in two words, i32, wrapping."""
+
+    shape: DotShape
     lhs: Expr
     rhs: Expr
     addend: Expr

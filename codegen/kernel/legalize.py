@@ -3,7 +3,21 @@
 The expansions are exact, so a model's results do not depend on which targets need them.
 """
 
-from lepton_cc.codegen.kernel.ir import Expr, Kernel, Unary, UnaryOp, is_float
+from lepton_cc.codegen.kernel.ir import (
+    Expr,
+    FusedMulAdd,
+    Kernel,
+    MulAdd,
+    RoundedProduct,
+    Unary,
+    UnaryOp,
+    is_float,
+)
+from lepton_cc.codegen.kernel.math.requantize import (
+    fused_multiply_add,
+    rounded_product_float,
+    rounded_product_integer,
+)
 from lepton_cc.codegen.kernel.math.rounding import rounded, square_root_of
 from lepton_cc.codegen.kernel.rewrite import rewrite
 from lepton_cc.ir.target import Target
@@ -17,15 +31,31 @@ def legalize(kernel: Kernel, target: Target) -> Kernel:
         kernel,
         roundings=not target.rounding_instructions,
         square_roots=not target.square_root_instruction,
+        fused=target.fused_multiply_add,
+        floats=target.float_unit,
     )
 
 
-def expand(kernel: Kernel, *, roundings: bool, square_roots: bool) -> Kernel:
-    """The kernel without roundings to integers, or without square roots, or both."""
-    if not roundings and not square_roots:
-        return kernel
+def expand(
+    kernel: Kernel,
+    *,
+    roundings: bool,
+    square_roots: bool,
+    fused: bool = False,
+    floats: bool = True,
+) -> Kernel:
+    """The kernel without requantizations; without roundings to integers, or without square roots.
+
+    fused: a MulAdd rounds once. floats: binary32 arithmetic is cheaper than integers.
+    """
 
     def rule(expr: Expr) -> Expr:
+        if isinstance(expr, RoundedProduct):
+            expansion = rounded_product_float if floats else rounded_product_integer
+            return expansion(expr.value, expr.scale, expr.low, expr.high)
+        if isinstance(expr, FusedMulAdd):
+            parts = (expr.lhs, expr.rhs, expr.addend)
+            return MulAdd(expr.type, *parts) if fused else fused_multiply_add(*parts)
         if not isinstance(expr, Unary) or not is_float(expr.type):
             return expr
         if roundings and expr.op in _ROUNDINGS:

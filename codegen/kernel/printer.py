@@ -13,14 +13,18 @@ from lepton_cc.codegen.kernel.ir import (
     Cast,
     Compare,
     Const,
+    Dot,
     Expr,
     For,
+    FusedMulAdd,
     If,
     Kernel,
     Let,
     Load,
+    LoadWord,
     LoopKind,
     MulAdd,
+    RoundedProduct,
     ScalarType,
     Select,
     Stmt,
@@ -133,4 +137,12 @@ class _Printer:
             return f"{word}<{_type_name(expr.type)}>({parts[0]})"
         if isinstance(expr, MulAdd):
             return f"mul_add({', '.join(parts)})"
+        if isinstance(expr, FusedMulAdd):
+            return f"fma({', '.join(parts)})"
+        if isinstance(expr, RoundedProduct):
+            return f"rounded_product<{expr.low}, {expr.high}>({', '.join(parts)})"
+        if isinstance(expr, LoadWord):
+            return f"word({expr.buffer.name}, {parts[0]})"
+        if isinstance(expr, Dot):
+            return f"dot<{expr.shape.value}>({', '.join(parts)})"
         raise InternalError(f"no text for {type(expr).__name__}")

@@ -13,13 +13,17 @@ from lepton_cc.codegen.kernel.ir import (
     Block,
     Cast,
     Compare,
+    Dot,
     Expr,
     For,
+    FusedMulAdd,
     If,
     Kernel,
     Let,
     Load,
+    LoadWord,
     MulAdd,
+    RoundedProduct,
     Select,
     Stmt,
     Store,
@@ -103,6 +107,14 @@ def with_operands(expr: Expr, operands: tuple[Expr, ...]) -> Expr:
             return Bitcast(type_, operand)
         case MulAdd(type_), (lhs, rhs, addend):
             return MulAdd(type_, lhs, rhs, addend)
+        case FusedMulAdd(type_), (lhs, rhs, addend):
+            return FusedMulAdd(type_, lhs, rhs, addend)
+        case RoundedProduct(type_, _, _, low, high), (value, scale):
+            return RoundedProduct(type_, value, scale, low, high)
+        case LoadWord(type_, buffer), (index,):
+            return LoadWord(type_, buffer, index)
+        case Dot(type_, shape), (lhs, rhs, addend):
+            return Dot(type_, shape, lhs, rhs, addend)
     raise InternalError(f"no rewriting of {type(expr).__name__}")
 
 

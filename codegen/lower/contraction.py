@@ -150,7 +150,8 @@ def _one_row(
         if factor is None:
             return ()
         place = registers.at(row, column)
-        total = mul_add(factor, steps.weights(tap, step, column), load(registers.buffer, place))
+        weights = steps.weights(tap, step, column).cast(registers.buffer.dtype)
+        total = mul_add(factor, weights, load(registers.buffer, place))
         return (Store(registers.buffer, place, total),)
 
     return each_vector(context, registers.tile, column_body, steps.width)

@@ -159,14 +159,15 @@ def lower_conv(context: KernelContext) -> Block:
     kind = context.op.kind
     assert isinstance(kind, Conv)
     shape = conv_shape(kind, context.source(0).type.dims, context.sink.type.dims)
-    return _ConvLowering(context, shape).body()
+    return _ConvLowering(context, kind, shape).body()
 
 
 class _ConvLowering:
     """The loops of one convolution, from outside in. Holds what the nested functions share."""
 
-    def __init__(self, context: KernelContext, shape: ConvShape) -> None:
+    def __init__(self, context: KernelContext, kind: Conv, shape: ConvShape) -> None:
         self.context = context
+        self.kind = kind
         self.shape = shape
         self.dtype = compute_type(context.op.result.type.dtype)
         self.columns = shape.groups if shape.depthwise else shape.filters
@@ -272,6 +273,11 @@ class _ConvLowering:
             stores += (sink.store_linear(pixel * filters + channel, (*at, channel), value),)
         return stores
 
+    def _input(self, number: Expr) -> Expr:
+        """An input element as it is multiplied: in the accumulators' type, less its zero point."""
+        value = self.context.source(0).at_linear(number).cast(self.dtype)
+        return value - self.kind.zero_point if self.kind.zero_point else value
+
     def _outer_taps(
         self, place: _Place, run: ColumnRun, registers: Accumulators, readable: int
     ) -> Block:
@@ -323,7 +329,6 @@ class _ConvLowering:
         base = Var(INDEX, names.fresh("base"))
         let = Let(base, pixel * total_channels + first_channel)
         tap_base = linearize((*taps, index(0)), window.size) if taps else index(0)
-        x = self.context.source(0)
         row_step = window.strides[-1] * total_channels
 
         def weights(tap: Expr, channel: Expr, lane: Expr) -> Expr:
@@ -336,7 +341,7 @@ class _ConvLowering:
                 if split and not run.inside[row][tap]:
                     return None
                 offset = base + (tap_offset + tap) * (dilation * total_channels)
-                return x.at_linear(offset + step + (lane + row * row_step))
+                return self._input(offset + step + (lane + row * row_step))
 
             return Steps(
                 depth,

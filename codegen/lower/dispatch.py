@@ -137,7 +137,7 @@ class _OpLowering:
         operands = tuple(self._source(value) for value in op.inputs)
         result = self.collapsed.get(op.result, op.result.type)
         if Trait.POINTWISE in op.kind.traits:
-            source = pointwise_source(op.kind, operands, result)
+            source = pointwise_source(op.kind, operands, result, self.context.constant)
             return Source(source.type, source.at) if through_at else source
         movement = MOVEMENT_SOURCES.get(type(op.kind))
         if movement is None:
@@ -195,4 +195,3 @@ def _collapsed_types(body: tuple[Op, ...], result: Value) -> dict[Value, TensorT
             merged.append(size)
         collapsed[value] = value.type.with_shape(tuple(merged))
     return collapsed
-

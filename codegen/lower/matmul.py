@@ -16,6 +16,7 @@ from lepton_cc.codegen.lower.contraction import (
 from lepton_cc.codegen.lower.packing import ConvWeights, conv_weights
 from lepton_cc.codegen.lower.representation import compute_type
 from lepton_cc.codegen.lower.source import delinearize, linearize
+from lepton_cc.ir.ops.matmul import MatMul
 
 _PARALLEL_MULADDS = 1 << 18
 # Rows are cut into pieces of about this many tiles, so that a block of weights is used again.
@@ -43,6 +44,9 @@ class _MatMulLowering:
         depth: int,
         columns: int,
     ) -> None:
+        kind = context.op.kind
+        assert isinstance(kind, MatMul)
+        self.kind = kind
         self.context, self.batch = context, batch
         self.rows, self.depth, self.columns = rows, depth, columns
         self.dtype = compute_type(context.op.result.type.dtype)
@@ -118,14 +122,17 @@ class _MatMulLowering:
         lhs = context.source(0)
 
         def row_input(number: int, tap: int, step: Expr, column: Expr) -> Expr:
-            return lhs.at_linear(lhs_base + step + number * self.depth)
+            value = lhs.at_linear(lhs_base + step + number * self.depth).cast(self.dtype)
+            return value - self.kind.lhs_zero_point if self.kind.lhs_zero_point else value
 
         def weights(tap: int, step: Expr, column: Expr) -> Expr:
             if self.weights is not None:
-                return self.weights.at(index(0), block, readable, index(0), step, column)
-            rhs = context.source(1)
-            place = self._batch_base(1, batch) + step
-            return rhs.at_linear(place * self.columns + first_column + column)
+                value = self.weights.at(index(0), block, readable, index(0), step, column)
+            else:
+                place = (self._batch_base(1, batch) + step) * self.columns
+                value = context.source(1).at_linear(place + first_column + column)
+            wide = value.cast(self.dtype)
+            return wide - self.kind.rhs_zero_point if self.kind.rhs_zero_point else wide
 
         statements = lets + initialize(context, registers, bias, readable)
         statements += accumulate(

@@ -1,18 +1,28 @@
 """Lowering of pointwise ops: unary, binary, select, clamp and cast as expressions."""
 
 import math
+from collections.abc import Callable
 
 from lepton_cc.codegen.kernel import math as kernel_math
-from lepton_cc.codegen.kernel.ir import Const, Expr, select
+from lepton_cc.codegen.kernel.ir import Buffer, Const, Expr, select
 from lepton_cc.codegen.kernel.math import convert
+from lepton_cc.codegen.lower.integer import (
+    looked_up,
+    quantized_product,
+    quantized_sum,
+    requantized,
+)
 from lepton_cc.codegen.lower.quantization import dequantized, quantized
 from lepton_cc.codegen.lower.reinterpretation import reinterpreted
 from lepton_cc.codegen.lower.representation import compute_type, rounded
 from lepton_cc.codegen.lower.source import Index, Source
+from lepton_cc.ir.diagnostics import InternalError
 from lepton_cc.ir.op_kind import OpKind
 from lepton_cc.ir.ops.bitcast import Bitcast
 from lepton_cc.ir.ops.elementwise import Binary, Cast, Clamp, Select, Unary
+from lepton_cc.ir.ops.integer import QuantizedAdd, QuantizedMul, Requantize, Table
 from lepton_cc.ir.ops.quantization import Dequantize, Quantize
+from lepton_cc.ir.tensor import Array
 from lepton_cc.ir.types import TensorType
 
 
@@ -28,40 +38,63 @@ def clamp(x: Expr, low: float, high: float) -> Expr:
     return y
 
 
+# Makes a constant of the kernel: tables need one.
+MakeConstant = Callable[[Array], Buffer]
+
+
 def pointwise_value(
-    kind: OpKind, values: tuple[Expr, ...], operands: tuple[TensorType, ...], result: TensorType
+    kind: OpKind,
+    values: tuple[Expr, ...],
+    operands: tuple[TensorType, ...],
+    result: TensorType,
+    constant: MakeConstant,
 ) -> Expr:
     """The result element of a pointwise op, from its operands' elements, in compute types."""
-    value: Expr
-    if isinstance(kind, Unary):
-        value = kernel_math.unary(kind.function, values[0])
-    elif isinstance(kind, Binary):
-        value = kernel_math.binary(kind.function, values[0], values[1])
-    elif isinstance(kind, Select):
-        value = select(values[0], values[1], values[2])
-    elif isinstance(kind, Clamp):
-        value = clamp(values[0], kind.low, kind.high)
-    elif isinstance(kind, Cast):
-        value = convert(values[0], operands[0].dtype, kind.dtype, saturate=kind.saturate)
-    elif isinstance(kind, Bitcast):
-        value = reinterpreted(values[0], operands[0].dtype, kind.dtype)
-    elif isinstance(kind, Quantize):
-        value = quantized(kind, values, operands)
-    elif isinstance(kind, Dequantize):
-        value = dequantized(kind, values, operands)
+    if isinstance(kind, Table):
+        value = looked_up(kind, values[0], constant)
     else:
-        raise AssertionError(f"{kind.mnemonic} is not pointwise")
-    assert value.type is compute_type(result.dtype), (kind, value.type)
+        value = _computed(kind, values, operands)
+    if value.type is not compute_type(result.dtype):
+        raise InternalError(f"{kind.mnemonic} gave {value.type} for {result}")
     return rounded(value, result.dtype)
 
 
-def pointwise_source(kind: OpKind, sources: tuple[Source, ...], result: TensorType) -> Source:
+def _computed(kind: OpKind, values: tuple[Expr, ...], operands: tuple[TensorType, ...]) -> Expr:
+    match kind:
+        case Unary():
+            return kernel_math.unary(kind.function, values[0])
+        case Binary():
+            return kernel_math.binary(kind.function, values[0], values[1])
+        case Select():
+            return select(values[0], values[1], values[2])
+        case Clamp():
+            return clamp(values[0], kind.low, kind.high)
+        case Cast():
+            return convert(values[0], operands[0].dtype, kind.dtype, saturate=kind.saturate)
+        case Bitcast():
+            return reinterpreted(values[0], operands[0].dtype, kind.dtype)
+        case Quantize():
+            return quantized(kind, values, operands)
+        case Dequantize():
+            return dequantized(kind, values, operands)
+        case Requantize():
+            return requantized(kind, values)
+        case QuantizedAdd():
+            return quantized_sum(kind, values)
+        case QuantizedMul():
+            return quantized_product(kind, values)
+    raise InternalError(f"{kind.mnemonic} is not pointwise")
+
+
+def pointwise_source(
+    kind: OpKind, sources: tuple[Source, ...], result: TensorType, constant: MakeConstant
+) -> Source:
     """A pointwise op over sources, as a source."""
     types = tuple(source.type for source in sources)
 
     def at(index: Index) -> Expr:
         values = tuple(source.broadcast_at(index) for source in sources)
-        return pointwise_value(kind, values, types, result)
+        return pointwise_value(kind, values, types, result, constant)
 
     linear = None
     same = [source for source in sources if source.type.num_elements != 1]
@@ -69,7 +102,7 @@ def pointwise_source(kind: OpKind, sources: tuple[Source, ...], result: TensorTy
 
         def linear_at(number: Expr) -> Expr:
             values = tuple(source.at_linear(number) for source in sources)
-            return pointwise_value(kind, values, types, result)
+            return pointwise_value(kind, values, types, result, constant)
 
         linear = linear_at
     return Source(result, at, linear)

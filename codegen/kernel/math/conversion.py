@@ -57,11 +57,14 @@ def float_to_integer(x: Expr, target: DType) -> Expr:
 def _to_64_bits(x: Expr, target: DType) -> Expr:
     size = magnitude(x)
     word = select(size < 2.0**63, x, 0.0).cast(DType.I64)
+    beyond = x <= -(2.0**63)
     if target is DType.U64:
         upper_half = (x >= 2.0**63) & (x < 2.0**64)
         far = (select(upper_half, x, 2.0**63) - 2.0**63).cast(DType.I64)
         word = select(upper_half, far, word)
-    beyond = (x <= -(2.0**63)) | (x >= 2.0**63) if target is DType.I64 else x <= -(2.0**63)
+        beyond = beyond | upper_half
+    else:
+        beyond = beyond | (x >= 2.0**63)
     return select(beyond & (size < float("inf")), word ^ -(2**63), word).cast(target)
 
 

@@ -16,7 +16,13 @@ from lepton_cc.codegen.kernel.math.float_format import (
     with_sign,
 )
 from lepton_cc.codegen.kernel.math.logarithm import log_of_pair
-from lepton_cc.codegen.kernel.math.two_float import TwoFloat, quotient, two_sum
+from lepton_cc.codegen.kernel.math.two_float import (
+    TwoFloat,
+    quick_two_sum,
+    quotient,
+    two_product,
+    two_sum,
+)
 from lepton_cc.ir.dtype import DType
 
 _SATURATION = {DType.F32: 10.0, DType.F64: 20.0}  # tanh is 1 from there
@@ -77,12 +83,20 @@ def acosh(x: Expr) -> Expr:
     large = x >= _LARGE[fmt.type]
     t = select(large, literal(1.0, x.type), x - 1.0)
     first = two_sum(fmt.const(1.0), t)
-    second = two_sum(first.high, square_root(t * t + (t + t)))
-    pair = TwoFloat(
-        where(large, x, second.high), where(large, fmt.const(0.0), second.low + first.low)
-    )
+    root = _root_of_pair(quick_two_sum(t + t, t * t))
+    second = two_sum(first.high, root.high)
+    low = second.low + (first.low + root.low)
+    pair = TwoFloat(where(large, x, second.high), where(large, fmt.const(0.0), low))
     value = log_of_pair(pair, where(large, fmt.integer(1), fmt.integer(0)))
     return where(x < fmt.const(1.0), nan_like(x), where(x < infinity_like(x), value, x))
+
+
+def _root_of_pair(x: TwoFloat) -> TwoFloat:
+    """The square root of high + low, 0 or normal, to more than one float's precision."""
+    root = square_root(x.high)
+    square = two_product(root, root)
+    rest = ((x.high - square.high) - square.low) + x.low
+    return TwoFloat(root, where(root > 0.0, rest / (root + root), literal(0.0, root.type)))
 
 
 def atanh(x: Expr) -> Expr:
