@@ -18,7 +18,6 @@ from lepton_cc.codegen.kernel.math.float_format import (
 from lepton_cc.codegen.kernel.math.logarithm import log_of_pair
 from lepton_cc.codegen.kernel.math.two_float import (
     TwoFloat,
-    quick_two_sum,
     quotient,
     two_product,
     two_sum,
@@ -83,7 +82,7 @@ def acosh(x: Expr) -> Expr:
     large = x >= _LARGE[fmt.type]
     t = select(large, literal(1.0, x.type), x - 1.0)
     first = two_sum(fmt.const(1.0), t)
-    root = _root_of_pair(quick_two_sum(t + t, t * t))
+    root = _root_of_pair(two_sum(t + t, t * t))
     second = two_sum(first.high, root.high)
     low = second.low + (first.low + root.low)
     pair = TwoFloat(where(large, x, second.high), where(large, fmt.const(0.0), low))

@@ -79,7 +79,7 @@ class Case:
 U = UnaryFunction
 CASES: Mapping[UnaryFunction, Case] = {
     U.EXP: Case(np.exp, -110, 90, 2, 2),
-    U.SIGMOID: Case(sigmoid, -110, 110, 2, 2.5),
+    U.SIGMOID: Case(sigmoid, -110, 110, 2, 2),
     U.LOG: Case(np.log, 0, 10, 1, 1),
     U.LOG1P: Case(np.log1p, -1, 10, 2, 2),
     U.SIN: Case(np.sin, -10, 10, 1, 1, limit=1e5),
