@@ -157,7 +157,8 @@ class Clamp(OpKind):
             y = np.maximum(y, np.asarray(self.low).astype(x.dtype))
         if self.high != math.inf:
             y = np.minimum(y, np.asarray(self.high).astype(x.dtype))
-        return (y,)
+        # NumPy widens the sub-byte types.
+        return (y.astype(x.dtype),)
 
 
 @dataclass(frozen=True, slots=True)

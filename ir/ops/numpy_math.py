@@ -80,7 +80,7 @@ UNARY_NUMPY: Mapping[U, Callable[[Array], Array]] = {
     U.IS_NAN: _tested(np.isnan),
     U.IS_INF_POSITIVE: _tested(np.isposinf),
     U.IS_INF_NEGATIVE: _tested(np.isneginf),
-    U.NOT: lambda x: np.logical_not(x) if x.dtype == np.bool_ else np.invert(x),
+    U.NOT: lambda x: np.logical_not(x) if x.dtype == np.bool_ else np.invert(x).astype(x.dtype),
 }
 
 
@@ -152,8 +152,10 @@ def binary_numpy(function: B, lhs: Array, rhs: Array) -> Array:
 def cast_array(x: Array, dtype: DType, *, saturate: bool) -> Array:
     """x converted as `Cast` defines it."""
     source = DType.from_numpy(x.dtype)
+    if dtype is source:
+        return x
     if dtype is DType.BOOL:
-        return np.asarray(x != np.zeros((), x.dtype))
+        return np.asarray(_wide(x) != 0)
     if source.is_float and dtype.is_integer:
         wide = np.trunc(x.astype(np.float64))
         wide = np.where(np.isfinite(wide), wide, 0)

@@ -141,5 +141,5 @@ def accepts(function: PointwiseFunction, dtype: DType) -> bool:
     if function in _BITS:
         return dtype is DType.BOOL or dtype.is_integer
     if function in _SHIFTS:
-        return dtype.is_integer
+        return dtype.is_integer and dtype.bits >= 8
     return dtype.is_float
