@@ -44,7 +44,8 @@ class _Sampling:
         window, rank = self.window, self.window.rank
         taps = np.indices(window.size)[axis].reshape(-1, *[1] * rank) * window.dilations[axis]
         starts = np.indices(self.out)[axis] * window.strides[axis] - window.low[axis]
-        return (taps + starts).astype(np.float32)
+        line: np.ndarray[tuple[int, ...], np.dtype[np.float32]] = (taps + starts).astype(np.float32)
+        return line
 
     def coordinates(self, offsets: Value, axis: int) -> Value:
         """Coordinates [N, K, *out] with the offsets [N, K, axes, *out] of the axis."""

@@ -9,7 +9,7 @@ MAX_FILE_BYTES = 256 << 20
 # Bytes of the file that are not tensor data (parsed, they take up to thirty times as much), and
 # the fields of graphs, nodes, attributes and tensors.
 MAX_STRUCTURE_BYTES = 24 << 20
-MAX_WIRE_FIELDS = 2_000_000
+MAX_WIRE_FIELDS = 600_000
 # External data files, all together.
 MAX_EXTERNAL_BYTES = 256 << 20
 # ONNX nodes that are imported, function bodies, taken branches and unrolled loops included.

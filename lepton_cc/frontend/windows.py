@@ -50,6 +50,8 @@ def window_of(
     after the input (ONNX MaxPool-22).
     """
     rank = len(dims)
+    if len(size) != rank:
+        node.refuse(f"a window {list(size)} over {rank} dimensions", code=Code.MODEL_MALFORMED)
     strides = spatial_ints(node, "strides", rank, 1)
     dilations = spatial_ints(node, "dilations", rank, 1)
     if min((*size, *strides, *dilations)) < 1:
