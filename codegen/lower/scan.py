@@ -1,10 +1,12 @@
 """Lowering of the recurrent scans: per step and batch row a product with R, then the cell.
 
-States live in scratch. The recurrent weights are read as they are, [H, G H]: neighbouring lanes
-are neighbouring columns.
+States live in scratch. Constant recurrent weights are packed in blocks of columns, so that a
+product reads them in one forward sweep; others are read as they are, [H, G H].
 """
 
 from collections.abc import Callable
+
+import numpy as np
 
 from lepton_cc.codegen.kernel.ir import (
     Block,
@@ -21,12 +23,15 @@ from lepton_cc.codegen.kernel.schedule import lanes_of, loop, vectorized
 from lepton_cc.codegen.lower.cell import activate
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.pointwise import clamp
-from lepton_cc.codegen.lower.representation import compute_type
+from lepton_cc.codegen.lower.representation import compute_type, from_storage
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.ops.scan import GruScan, LstmScan, RnnScan
 
 # Vectors of columns that one pass over the state's elements sums at the same time.
-_VECTORS_AT_ONCE = 4
+_VECTORS_AT_ONCE = 8
+
+# The weight of a block (its number and width), for an element of the state and a column.
+Weights = Callable[[Expr, int, Expr, Expr], Expr]
 
 
 class _Scan:
@@ -79,44 +84,64 @@ class _Scan:
         names, lanes = self.context.names, self.context.lanes(self.dtype)
         width = lanes * (_VECTORS_AT_ONCE if self.context.options.tile else 1)
         whole, rest = divmod(end - begin, width)
+        weights = self._weights(begin, end, width)
 
-        def block(number: Expr) -> Block:
-            return self._block(number * width + begin, width, lanes, first, vector)
+        def block(number: Expr, size: int) -> Block:
+            start = number * width + begin
+            total = self.context.registers("total", self.dtype, size)
 
-        blocks = loop(names, "b", 0, whole, block)
-        if not rest:
-            return blocks
-        return blocks + self._block(index(begin + whole * width), rest, lanes, first, vector)
+            def term(k: Expr, column: Expr) -> Expr:
+                weight = weights(number, size, k, column)
+                return mul_add(vector(k), weight, load(total, column))
+
+            return self._block(total, start, lambda column: first(start + column), term)
+
+        blocks = loop(names, "b", 0, whole, lambda number: block(number, width))
+        return blocks + (block(index(whole), rest) if rest else ())
+
+    def _weights(self, begin: int, end: int, width: int) -> Weights:
+        """Columns [begin, end) of the recurrent weights, in blocks of `width`."""
+        source, content = self.context.source(1), self.context.constant_array(1)
+        if content is None or not self.context.options.tile:
+            return lambda block, size, k, column: source.at((k, block * width + begin + column))
+        columns = content[:, begin:end]
+        full = (end - begin) // width * width
+        panels = columns[:, :full].reshape(self.hidden, -1, width).transpose(1, 0, 2)
+        packed = np.concatenate((panels.reshape(-1), columns[:, full:].reshape(-1)))
+        buffer = self.context.constant(packed)
+        panel = self.hidden * width
+
+        def at(block: Expr, size: int, k: Expr, column: Expr) -> Expr:
+            return from_storage(
+                load(buffer, block * panel + (k * size + column)), source.type.dtype
+            )
+
+        return at
 
     def _block(
         self,
+        total: Buffer,
         start: Expr,
-        width: int,
-        lanes: int,
         first: Callable[[Expr], Expr],
-        vector: Callable[[Expr], Expr],
+        term: Callable[[Expr, Expr], Expr],
     ) -> Block:
-        names, weights = self.context.names, self.context.source(1)
-        total = self.context.registers("total", self.dtype, width)
+        """Sums of the columns from `start` on, as many as `total` holds."""
+        names, lanes = self.context.names, self.context.lanes(self.dtype)
 
         def vectors(body: Callable[[Expr], Block]) -> Block:
             statements: Block = ()
-            for offset in range(0, width, lanes):
-                count = min(lanes, width - offset)
+            for offset in range(0, total.size, lanes):
+                count = min(lanes, total.size - offset)
                 statements += lanes_of(names, index(offset), count, body)
             return statements
 
         def add(k: Expr) -> Block:
-            def one(lane: Expr) -> Block:
-                weight = weights.at((k, start + lane))
-                return (Store(total, lane, mul_add(vector(k), weight, load(total, lane))),)
-
-            return vectors(one)
+            return vectors(lambda column: (Store(total, column, term(k, column)),))
 
         return (
-            *vectors(lambda lane: (Store(total, lane, first(start + lane)),)),
+            *vectors(lambda column: (Store(total, column, first(column)),)),
             *loop(names, "k", 0, self.hidden, add),
-            *vectors(lambda lane: (Store(self.sums, start + lane, load(total, lane)),)),
+            *vectors(lambda column: (Store(self.sums, start + column, load(total, column)),)),
         )
 
     def sum(self, gate: int, i: Expr) -> Expr:
