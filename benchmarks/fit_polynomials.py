@@ -73,12 +73,12 @@ def _logarithm_tail(z: Decimal) -> Decimal:
 
 
 def _arctangent(z: Decimal) -> Decimal:
-    return _powers(z, lambda n: Decimal((-1) ** (n + 1)) / (2 * n + 3))
+    return _powers(z, lambda n: Decimal(1 if n % 2 else -1) / (2 * n + 3))
 
 
 def _arcsine(z: Decimal) -> Decimal:
     def weight(n: int) -> Decimal:
-        return Decimal(math.comb(2 * n + 2, n + 1)) / (4 ** (n + 1) * (2 * n + 3))
+        return Decimal(math.comb(2 * n + 2, n + 1)) / ((1 << (2 * n + 2)) * (2 * n + 3))
 
     return _powers(z, weight)
 

@@ -53,9 +53,9 @@ def _expected(group: str) -> list[tuple[Kernel, Memory, Memory]]:
 def _run(kernel: Kernel, memory: Memory) -> None:
     evaluator = Evaluator(memory)
     match kernel.body:
-        case (For(var, Const(), Const(), (Store(buffer, index, value),)) as loop,) if index is var:
+        case (For(var, _, Const(_, end), (Store(buffer, index, value),)),) if index is var:
             # One store to each element: all iterations at once.
-            evaluator.bind({var: np.arange(loop.constant_extent)})
+            evaluator.bind({var: np.arange(int(end))})
             memory[buffer][:] = evaluator.evaluate(value)
         case _:
             evaluator.run(kernel)

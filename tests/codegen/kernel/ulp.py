@@ -39,7 +39,7 @@ def _erfc_fraction(x: Floats) -> Floats:
     fraction = np.zeros_like(x)
     for n in range(160, 0, -1):
         fraction = _LD(n) / 2 / (x + fraction)
-    return 1 / (x + fraction) / _ROOT_PI
+    return np.asarray(1 / (x + fraction) / _ROOT_PI)
 
 
 def erf(x: Floats) -> Floats:
@@ -108,8 +108,8 @@ EDGES = (
 def samples(case: Case, dtype: DType) -> Floats:
     """Values all over the range, of all exponents, and the edges."""
     rng = np.random.default_rng(20)
-    word = {32: np.uint32, 64: np.uint64}[dtype.bits]
-    raw = rng.integers(0, np.iinfo(word).max, _ANY_BITS, dtype=word, endpoint=True)
+    raw = rng.integers(0, 2**64 - 1, _ANY_BITS, dtype=np.uint64, endpoint=True)
+    raw = raw.astype(f"u{dtype.size_bytes}")
     scale = 8 if dtype is DType.F64 and case.high > 80 else 1
     uniform = rng.uniform(case.low * scale, case.high * scale, _UNIFORM)
     with np.errstate(over="ignore"):
