@@ -156,9 +156,11 @@ def import_tensor_scatter(node: NodeView) -> Sequence[Value | None]:
     """TensorScatter, linear and circular, on any axis but the first."""
     cache, update, start = node.operand(0), node.operand(1), node.optional(2)
     dims = cache.type.dims
+    node.check_rank(update, len(dims), len(dims))
+    node.check_table(*update.type.dims)
     axis = node.axis(node.int("axis", -2), len(dims))
-    if axis == 0:
-        node.refuse("the axis is the batch axis", code=Code.MODEL_MALFORMED)
+    if axis == 0 or dims[axis] == 0:
+        node.refuse(f"axis {axis} of {cache.type} is none to write", code=Code.MODEL_MALFORMED)
     kind = index_dtype(math.prod(dims[: axis + 1]))
     shape = update.type.dims[: axis + 1]
     position = node.constant_value(np.arange(shape[axis], dtype=kind.numpy))
