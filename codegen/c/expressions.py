@@ -25,8 +25,10 @@ from lepton_cc.codegen.kernel.ir import (
     Cast,
     Compare,
     Const,
+    Dot,
     Expr,
     Load,
+    LoadWord,
     MulAdd,
     ScalarType,
     Select,
@@ -121,6 +123,12 @@ class ExpressionEmitter:
                 text = self._bitcast(expr)
             case MulAdd():
                 text = self._mul_add(expr)
+            case LoadWord(_, buffer, index):
+                at = f"&{self._buffers[buffer]}[{self._texts[index].text}]"
+                text = self._call(support.LOAD_WORD, at)
+            case Dot(_, shape):
+                words = ", ".join(self._unsigned(part).text for part in expr.operands())
+                text = self._call(support.DOTS[shape], words)
             case _:
                 raise InternalError(f"no C for {type(expr).__name__}")
         return text

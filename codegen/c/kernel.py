@@ -18,6 +18,7 @@ from lepton_cc.codegen.kernel.ir import (
     Kernel,
     Let,
     Load,
+    LoadWord,
     LoopKind,
     ScalarType,
     Stmt,
@@ -197,7 +198,7 @@ def _what_is_read(kernel: Kernel) -> tuple[set[Buffer], set[Var]]:
             continue
         seen.add(expr)
         pending.extend(expr.operands())
-        if isinstance(expr, Load):
+        if isinstance(expr, Load | LoadWord):
             buffers.add(expr.buffer)
         elif isinstance(expr, Var):
             variables.add(expr)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from lepton_cc.codegen.kernel.ir import DotShape
 from lepton_cc.ir.dtype import DType
 
 
@@ -80,4 +81,47 @@ def float_to_integer(source: DType, target: DType) -> SupportFunction:
     return SupportFunction(name, text)
 
 
+LOAD_WORD = SupportFunction(
+    "lepton_load_word",
+    """\
+static inline int32_t lepton_load_word(const void *const at)
+{
+    const uint8_t *const bytes = at;
+    return (int32_t)((uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 |
+                     (uint32_t)bytes[3] << 24);
+}
+""",
+)
+_DOT_QUADS = SupportFunction(
+    "lepton_dot_quads",
+    """\
+static inline int32_t lepton_dot_quads(const uint32_t lhs, const uint32_t rhs, const uint32_t sum)
+{
+    uint32_t total = sum;
+    for (unsigned i = 0; i < 32; i += 8) {
+        const int32_t left = (int32_t)(lhs >> i & 0xffu);
+        const int32_t product = left * (int8_t)(uint8_t)(rhs >> i & 0xffu);
+        total += (uint32_t)product;
+    }
+    return (int32_t)total;
+}
+""",
+)
+_DOT_PAIRS = SupportFunction(
+    "lepton_dot_pairs",
+    """\
+static inline int32_t lepton_dot_pairs(const uint32_t lhs, const uint32_t rhs, const uint32_t sum)
+{
+    uint32_t total = sum;
+    for (unsigned i = 0; i < 32; i += 16) {
+        const int32_t left = (int16_t)(uint16_t)(lhs >> i & 0xffffu);
+        const int32_t product = left * (int16_t)(uint16_t)(rhs >> i & 0xffffu);
+        total += (uint32_t)product;
+    }
+    return (int32_t)total;
+}
+""",
+)
+# Sums of products of the small integers in two words.
+DOTS = {DotShape.QUADS: _DOT_QUADS, DotShape.PAIRS: _DOT_PAIRS}
 _C_FLOAT = {DType.F32: "float", DType.F64: "double"}

@@ -10,11 +10,14 @@ from lepton_cc.codegen.kernel.ir import (
     BinaryOp,
     Buffer,
     Const,
+    Dot,
+    DotShape,
     Expr,
     For,
     If,
     Kernel,
     Let,
+    LoadWord,
     LoopKind,
     ScalarType,
     Space,
@@ -99,6 +102,20 @@ def conversion_kernels() -> list[Kernel]:
         encoded = kernel_math.encode(load(wide, at), dtype)
         kernels.append(elementwise(f"decode_{dtype.value}", (codes,), decoded, at))
         kernels.append(elementwise(f"encode_{dtype.value}", (wide,), encoded, at))
+    return kernels
+
+
+def word_kernels() -> list[Kernel]:
+    """Words of small integers and their products."""
+    kernels = []
+    shapes = ((DotShape.QUADS, DType.U8, DType.I8), (DotShape.PAIRS, DType.I16, DType.I16))
+    for shape, left, right in shapes:
+        at, count = Var(INDEX, "i"), 4 // left.size_bytes
+        x, y = Buffer("x", left, LENGTH * count), Buffer("y", right, LENGTH * count)
+        z = Buffer("z", DType.I32, LENGTH)
+        words = [LoadWord(DType.I32, buffer, at * count) for buffer in (x, y)]
+        value = Dot(DType.I32, shape, words[0], words[1], load(z, at))
+        kernels.append(elementwise(f"dot_{shape.name.lower()}", (x, y, z), value, at))
     return kernels
 
 

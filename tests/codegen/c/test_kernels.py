@@ -17,6 +17,7 @@ from tests.codegen.c.kernels import (
     primitive_kernels,
     sample,
     statement_kernels,
+    word_kernels,
 )
 from tests.codegen.kernel.expression_evaluator import Evaluator, Memory, Value
 
@@ -24,6 +25,7 @@ GROUPS = {
     "functions": function_kernels,
     "primitives": primitive_kernels,
     "conversions": conversion_kernels,
+    "words": word_kernels,
     "statements": statement_kernels,
 }
 # With these, compilers fuse a * b + c by themselves unless the file forbids it.

@@ -21,12 +21,15 @@ from lepton_cc.codegen.kernel.ir import (
     Compare,
     CompareOp,
     Const,
+    Dot,
+    DotShape,
     Expr,
     For,
     If,
     Kernel,
     Let,
     Load,
+    LoadWord,
     MulAdd,
     ScalarType,
     Select,
@@ -117,6 +120,12 @@ class Evaluator:
             content = self._memory[expr.buffer]
             assert np.all(parts[0] >= 0), f"{expr.buffer.name} is read at {parts[0]}"
             return np.asarray(content[parts[0]])
+        if isinstance(expr, LoadWord):
+            content = np.ascontiguousarray(self._memory[expr.buffer])
+            places = [(parts[0] + i) for i in range(4 // content.itemsize)]
+            return np.stack([content[place] for place in places], -1).view("<i4")[..., 0]
+        if isinstance(expr, Dot):
+            return _dot(expr, *parts)
         if isinstance(expr, Unary):
             return self._unary(expr, parts[0])
         if isinstance(expr, Binary):
@@ -164,6 +173,15 @@ class Evaluator:
                 at, value = self.evaluate(statement.index), self.evaluate(statement.value)
                 assert at >= 0, f"{statement.buffer.name} is written at {at}"
                 self._memory[statement.buffer][at] = value
+
+
+def _dot(expr: Dot, lhs: Value, rhs: Value, addend: Value) -> Value:
+    kinds = ("u1", "i1") if expr.shape is DotShape.QUADS else ("<i2", "<i2")
+    left, right = (
+        np.ascontiguousarray(word)[..., None].view(kind).astype(np.int64)
+        for word, kind in zip((lhs, rhs), kinds, strict=True)
+    )
+    return ((left * right).sum(-1) + addend).astype(np.int32)
 
 
 def _constant(expr: Const) -> Value:
