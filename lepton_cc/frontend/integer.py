@@ -40,6 +40,8 @@ def requantized(node: NodeView, total: Value, multiplier: Value, zero_point: Val
     Rounds half to even; the zero point is added as an integer.
     """
     dtype = zero_point.type.dtype
+    if not dtype.is_integer:
+        node.refuse(f"the zero point is {zero_point.type}, no integer", code=Code.TYPE_MISMATCH)
     low, high = integer_bounds(dtype)
     scaled = node.binary(BinaryFunction.MUL, node.cast(total, DType.F32), multiplier)
     rounded = node.emit(Clamp(-_FAR, _FAR), node.unary(UnaryFunction.ROUND, scaled))
