@@ -5,12 +5,13 @@ gets back from a folder.
 """
 
 import dataclasses
+import enum
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import lepton_cc
 from lepton_cc.artifacts.output_folder import FORMAT, MANIFEST, file_record
@@ -20,7 +21,7 @@ from lepton_cc.compiler import Compilation
 from lepton_cc.ir.diagnostics import Code, Refused, refuse
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.graph import Value
-from lepton_cc.ir.target import Execution, MemoryRegion, Target
+from lepton_cc.ir.target import MemoryRegion, Target
 from lepton_cc.ir.types import TensorType
 from lepton_cc.report import LayerReport, MemoryReport, TensorFigure
 
@@ -112,9 +113,11 @@ def pass_fields(compilation: Compilation) -> list[dict[str, object]]:
 def target_fields(target: Target) -> dict[str, object]:
     """A target as JSON."""
     fields = {field.name: getattr(target, field.name) for field in dataclasses.fields(target)}
-    fields["execution"] = target.execution.value
     fields["regions"] = {region.name: region.size_bytes for region in target.regions}
-    return fields
+    return {
+        name: value.value if isinstance(value, enum.Enum) else value
+        for name, value in fields.items()
+    }
 
 
 def _port_fields(port: Port) -> dict[str, object]:
@@ -192,7 +195,9 @@ def _build(folder: Path, document: Mapping[str, Any]) -> Build:
 
 def _target(fields: Mapping[str, Any]) -> Target:
     values = dict(fields)
-    values["execution"] = Execution(values["execution"])
+    for name, kind in get_type_hints(Target).items():
+        if isinstance(kind, type) and issubclass(kind, enum.Enum):
+            values[name] = kind(values[name])
     values["regions"] = tuple(MemoryRegion(n, int(s)) for n, s in values["regions"].items())
     values["notes"] = tuple(values["notes"])
     values["aliases"] = tuple(values["aliases"])

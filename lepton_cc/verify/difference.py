@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.tensor import Array
@@ -58,7 +59,8 @@ def difference(name: str, got: Array, reference: Array) -> Difference:
     dtype = DType.from_numpy(got.dtype)
     lhs, rhs = got.reshape(-1), reference.reshape(-1)
     wide = np.float64 if dtype.is_float else np.longdouble
-    left, right = lhs.astype(wide), rhs.astype(wide)
+    left: NDArray[np.floating] = lhs.astype(wide)
+    right: NDArray[np.floating] = rhs.astype(wide)
     both_nan = np.isnan(left) & np.isnan(right)
     same = (left == right) | both_nan
     with np.errstate(invalid="ignore", over="ignore"):

@@ -1,4 +1,4 @@
-"""Builds a C program around a compiled model with the system's compiler, for the tests that run it."""
+"""Builds a C program around a compiled model with the system's compiler, for tests that run it."""
 
 import shutil
 import subprocess
@@ -33,4 +33,6 @@ def build(source: str, folder: Path, inputs: Sequence[Path], *, cc: str = "gcc")
 
 def outputs_of(program: Path, given: bytes) -> bytes:
     """What the program writes when it reads `given`."""
-    return subprocess.run([program], input=given, capture_output=True, check=True, timeout=60).stdout
+    return subprocess.run(
+        [program], input=given, capture_output=True, check=True, timeout=60
+    ).stdout

@@ -17,8 +17,11 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> list[Member]:
     for name in ("a.o", "exactly15char.o", "a_name_of_more_than_15.o", "another_long_name.o"):
         source, out = folder / f"{name}.c", folder / name
         function = name.removesuffix(".o")
-        source.write_text(f"int {function}(void) {{ return {len(name)}; }}\nstatic int s;\n"
-                          f"int *{function}_s(void) {{ return &s; }}\n", encoding="utf-8")
+        source.write_text(
+            f"int {function}(void) {{ return {len(name)}; }}\nstatic int s;\n"
+            f"int *{function}_s(void) {{ return &s; }}\n",
+            encoding="utf-8",
+        )
         subprocess.run([compiler("gcc"), "-c", source, "-o", out], check=True)
         members.append(Member(name, out.read_bytes()))
     return members

@@ -1,4 +1,4 @@
-"""Images for the control core: what does not fit is refused with advice, so is a missing tool chain."""
+"""Images for the control core: what does not fit is refused with advice, as is no tool chain."""
 
 from pathlib import Path
 

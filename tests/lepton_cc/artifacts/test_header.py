@@ -56,7 +56,9 @@ def headers(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     ],
     ids=" ".join,
 )
-def test_compiles_without_a_warning(headers: Path, tmp_path: Path, command: tuple[str, ...]) -> None:
+def test_compiles_without_a_warning(
+    headers: Path, tmp_path: Path, command: tuple[str, ...]
+) -> None:
     source = tmp_path / "use.c"
     source.write_text(
         '#include "plain.h"\n#include "odd.h"\n#include "plain.h"\n'

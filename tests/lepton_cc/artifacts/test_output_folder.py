@@ -32,14 +32,14 @@ def test_stale_files_of_ours_go_and_foreign_ones_stay(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_ours_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "m.c").write_text("int main(void);")
-    with pytest.raises(Refused, match="holds m.c, which no build"):
+    with pytest.raises(Refused, match=r"holds m\.c, which no build"):
         publish(tmp_path, {"m.c": b"generated", "m.a": b"1"}, DOCUMENT)
     assert contents(tmp_path) == {"m.c": b"int main(void);"}
 
 
 def test_another_programs_manifest_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / MANIFEST).write_text('{"format": "browser extension", "files": {"m.a": {}}}')
-    with pytest.raises(Refused, match="manifest.json"):
+    with pytest.raises(Refused, match=r"manifest\.json"):
         publish(tmp_path, {"m.a": b"1"}, DOCUMENT)
 
 
@@ -50,7 +50,7 @@ def test_a_manifest_cannot_name_files_elsewhere(tmp_path: Path) -> None:
     publish(out, {"m.a": b"1"}, DOCUMENT)
     text = (out / MANIFEST).read_text()
     (out / MANIFEST).write_text(text.replace('"m.a"', '"../victim"'))
-    with pytest.raises(Refused, match="m.a"):
+    with pytest.raises(Refused, match=r"m\.a"):
         publish(out, {"m.a": b"2"}, DOCUMENT)
     (out / "m.a").unlink()
     publish(out, {"m.a": b"2"}, DOCUMENT)
