@@ -22,7 +22,7 @@ def _pooled(x: TensorType, window: Window) -> TensorType:
 
 def lowest(dtype: DType) -> float:
     """The identity of max: -inf, or the smallest integer of the type."""
-    return -np.inf if dtype.is_float else float(np.iinfo(dtype.numpy).min)
+    return -np.inf if dtype.is_float else int(np.iinfo(dtype.numpy).min)
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ class Reduce(OpKind):
             return 0 if self.function is ReduceFunction.MAX else 1
         if self.function is ReduceFunction.MAX:
             return lowest(dtype)
-        return math.inf if dtype.is_float else float(np.iinfo(dtype.numpy).max)
+        return math.inf if dtype.is_float else int(np.iinfo(dtype.numpy).max)
 
 
 class ArgFunction(enum.Enum):

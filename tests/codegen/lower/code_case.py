@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+import pytest
+from _pytest.mark.structures import ParameterSet
 
 from lepton_cc.codegen.assemble import assemble
 from lepton_cc.codegen.targets.loader import load_target, runs_on_this_machine
@@ -42,13 +44,29 @@ class Build:
         return runs_on_this_machine(load_target(self.target))
 
 
-ALL_BUILDS = (
-    Build("x86-64", OptLevel.O0),
-    Build("x86-64", OptLevel.O3),
-    Build("x86-64-v3", OptLevel.O3),
-    Build("x86-64-v4", OptLevel.O3),
+HERE = tuple(
+    build
+    for build in (
+        Build("x86-64", OptLevel.O0),
+        Build("x86-64", OptLevel.O3),
+        Build("x86-64-v3", OptLevel.O3),
+        Build("x86-64-v4", OptLevel.O3),
+    )
+    if build.runs_here
 )
-BUILDS = tuple(build for build in ALL_BUILDS if build.runs_here)
+# The machine's own best build is tested always, the others with the slow tests.
+BUILDS = tuple(
+    pytest.param(build, id=str(build), marks=() if last else pytest.mark.slow)
+    for build, last in zip(HERE, [False] * (len(HERE) - 1) + [True], strict=True)
+)
+
+
+def each_type(quick: Sequence[DType], rest: Sequence[DType]) -> tuple[ParameterSet, ...]:
+    """Element types as test parameters; the `rest` are left to the slow tests."""
+    return tuple(
+        pytest.param(dtype, id=dtype.value, marks=pytest.mark.slow if dtype in rest else ())
+        for dtype in (*quick, *rest)
+    )
 
 
 @dataclass(frozen=True, slots=True)
