@@ -12,6 +12,19 @@ class Execution(enum.Enum):
     NONE = "none"
 
 
+class DotProduct(enum.Enum):
+    """The instruction that multiplies small integers and adds neighbouring products in 32 bits."""
+
+    NONE = "none"
+    PAIRS = "pairs"  # two i16 by two i16: pmaddwd
+    QUADS = "quads"  # four u8 by four i8: vpdpbusd
+
+    @property
+    def width(self) -> int:
+        """Products that one 32-bit lane adds up."""
+        return {DotProduct.NONE: 1, DotProduct.PAIRS: 2, DotProduct.QUADS: 4}[self]
+
+
 @dataclass(frozen=True, slots=True)
 class MemoryRegion:
     """A memory of the target: its role is its name (sram, flash)."""
@@ -45,6 +58,7 @@ class Target:
     rounding_instructions: bool
     broadcast_loads: bool
     execution: Execution
+    dot_product: DotProduct = DotProduct.NONE
     code_model: str = "default"
     regions: tuple[MemoryRegion, ...] = ()
     notes: tuple[str, ...] = ()

@@ -80,7 +80,7 @@ def compile_model(
     imported = import_model(source, dims=dict(options.dims), constants=dict(options.constants))
     level = LEVELS[options.level]
     begin("passes")
-    manager = PassManager(level.passes, observers)
+    manager = PassManager(level.pipeline(options.target), observers)
     graph = manager.run(imported)
     begin("lower")
     name = model_name(source, options.name)

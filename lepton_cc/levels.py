@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lepton_cc.codegen.lower.context import ScheduleOptions
+from lepton_cc.ir.target import Target
 from lepton_cc.passes.canonicalize import Canonicalize
 from lepton_cc.passes.eliminate_common_subexpressions import EliminateCommonSubexpressions
 from lepton_cc.passes.eliminate_dead_code import EliminateDeadCode
@@ -15,6 +16,7 @@ from lepton_cc.passes.fuse_elementwise import FuseElementwise
 from lepton_cc.passes.fuse_reductions import FuseReductions
 from lepton_cc.passes.lower_recurrent import LowerRecurrent
 from lepton_cc.passes.manager import Repeat, Step
+from lepton_cc.passes.prepare_dot_products import PrepareDotProducts
 from lepton_cc.passes.propagate_layout import PropagateLayout
 from lepton_cc.passes.recognize_activations import RecognizeActivations
 from lepton_cc.passes.recognize_bias import RecognizeBias
@@ -36,13 +38,23 @@ class OptLevel(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """What a level means: graph passes in order, schedules, LLVM's level, ordering for memory."""
+    """What a level means: graph passes in order, schedules, LLVM's level, ordering for memory.
+
+    What prepares the graph for a target's instructions runs between `passes` and `fusion`.
+    """
 
     description: str
     passes: tuple[Step, ...]
     schedule: ScheduleOptions
     llvm_level: int
     reorder: bool
+    fusion: tuple[Step, ...] = ()
+
+    def pipeline(self, target: Target) -> tuple[Step, ...]:
+        """All passes on the way to a target."""
+        if not self.schedule.vectorize:
+            return (*self.passes, *self.fusion)
+        return (*self.passes, PrepareDotProducts(target.dot_product), *self.fusion)
 
 
 _SIMPLIFY = Repeat(
@@ -64,6 +76,8 @@ _FULL: tuple[Step, ...] = (
     FoldBatchnorm(),
     RecognizeBias(),
     _SIMPLIFY,
+)
+_FUSION: tuple[Step, ...] = (
     FuseActivations(),
     FuseReductions(),
     FuseElementwise(),
@@ -91,6 +105,7 @@ LEVELS: Mapping[OptLevel, Level] = {
         ScheduleOptions(parallelize=False),
         llvm_level=2,
         reorder=True,
+        fusion=_FUSION,
     ),
     OptLevel.O3: Level(
         "as -O2, and large kernels can be split between threads",
@@ -98,6 +113,7 @@ LEVELS: Mapping[OptLevel, Level] = {
         ScheduleOptions(),
         llvm_level=3,
         reorder=True,
+        fusion=_FUSION,
     ),
     OptLevel.OS: Level(
         "as -O2 with loops kept small",
@@ -105,5 +121,6 @@ LEVELS: Mapping[OptLevel, Level] = {
         ScheduleOptions(parallelize=False, small_code=True),
         llvm_level=2,
         reorder=True,
+        fusion=_FUSION,
     ),
 }

@@ -9,6 +9,7 @@ from lepton_cc.passes.fuse_activations import FuseActivations
 from lepton_cc.passes.fuse_elementwise import FuseElementwise
 from lepton_cc.passes.fuse_reductions import FuseReductions
 from lepton_cc.passes.lower_recurrent import LowerRecurrent
+from lepton_cc.passes.prepare_dot_products import PrepareDotProducts
 from lepton_cc.passes.propagate_layout import PropagateLayout
 from lepton_cc.passes.recognize_activations import RecognizeActivations
 from lepton_cc.passes.recognize_bias import RecognizeBias
@@ -35,3 +36,4 @@ PASSES.add(FuseActivations)
 PASSES.add(FuseReductions)
 PASSES.add(FuseElementwise)
 PASSES.add(LowerRecurrent)
+PASSES.add(PrepareDotProducts)

@@ -38,6 +38,12 @@ def narrowed_lanes(columns: int, lanes: int) -> int:
     return min(lanes, 1 << max(0, columns - 1).bit_length())
 
 
+def padded_columns(columns: int, tile: Tile) -> int:
+    """Columns with the last block widened to whole vectors."""
+    whole, rest = divmod(columns, tile.columns)
+    return whole * tile.columns + -(-rest // tile.lanes) * tile.lanes
+
+
 def balanced_counts(extent: int, largest: int) -> tuple[tuple[int, int], ...]:
     """(size, count) of the fewest parts of at most `largest` that cover `extent`.
 

@@ -19,8 +19,11 @@ from lepton_cc.codegen.kernel.ir import (
     Compare,
     CompareOp,
     Const,
+    Dot,
+    DotShape,
     Expr,
     Load,
+    LoadWord,
     MulAdd,
     ScalarType,
     Select,
@@ -81,6 +84,15 @@ _INTEGER_COMPARES = {
     CompareOp.LE: ("sle", "ule"),
     CompareOp.GT: ("sgt", "ugt"),
     CompareOp.GE: ("sge", "uge"),
+}
+# (shape, lanes) -> x86 intrinsic, bits of its parts, whether it adds to an accumulator.
+_DOT_INTRINSICS = {
+    (DotShape.QUADS, 16): ("avx512.vpdpbusd.512", 8, True),
+    (DotShape.QUADS, 8): ("avx512.vpdpbusd.256", 8, True),
+    (DotShape.QUADS, 4): ("avx512.vpdpbusd.128", 8, True),
+    (DotShape.PAIRS, 16): ("avx512.pmaddw.d.512", 16, False),
+    (DotShape.PAIRS, 8): ("avx2.pmadd.wd", 16, False),
+    (DotShape.PAIRS, 4): ("sse2.pmadd.wd", 16, False),
 }
 _FLOAT_INTRINSICS = {
     UnaryOp.ABS: "fabs",
@@ -278,6 +290,30 @@ class ExpressionEmitter:
         product = self._line(f"fmul {kind} {lhs.text}, {rhs.text}")
         return Operand(self._line(f"fadd {kind} {product}, {addend.text}"), expr.type, lhs.lanes)
 
+    def _emit_load_word(self, expr: LoadWord) -> Operand:
+        lane = self._lane
+        if lane is not None and self._lane_stride(expr.index, lane[0]) != 0:
+            raise InternalError("a word is the same in all lanes")
+        pointer = self._address(expr.buffer, self._emit(expr.index))
+        align = expr.buffer.dtype.size_bytes
+        return Operand(self._line(f"load i32, ptr {pointer}, align {align}"), expr.type)
+
+    def _emit_dot(self, expr: Dot) -> Operand:
+        lhs, rhs, addend = self._aligned(expr.lhs, expr.rhs, expr.addend)
+        name, bits, accumulates = _DOT_INTRINSICS[expr.shape, lhs.lanes]
+        whole = self._type_text(DType.I32, lhs.lanes)
+        parts = f"<{lhs.lanes * 32 // bits} x i{bits}>"
+        words = [self._line(f"bitcast {whole} {v.text} to {parts}") for v in (lhs, rhs)]
+        given = [f"{parts} {word}" for word in words]
+        kinds = [parts, parts]
+        if accumulates:
+            given, kinds = [f"{whole} {addend.text}", *given], [whole, *kinds]
+        self.intrinsics.add(f"declare {whole} @llvm.x86.{name}({', '.join(kinds)})")
+        total = self._line(f"call {whole} @llvm.x86.{name}({', '.join(given)})")
+        if not accumulates:
+            total = self._line(f"add {whole} {addend.text}, {total}")
+        return Operand(total, DType.I32, lhs.lanes)
+
     def _emit_unary(self, expr: Unary) -> Operand:
         (operand,) = self._aligned(expr.operand)
         kind = self._type_text(expr.type, operand.lanes)
@@ -425,6 +461,8 @@ _EXPRESSIONS: Mapping[type[Expr], Callable[..., Operand]] = {
     Var: ExpressionEmitter._emit_variable,
     Load: ExpressionEmitter._emit_load,
     MulAdd: ExpressionEmitter._emit_mul_add,
+    LoadWord: ExpressionEmitter._emit_load_word,
+    Dot: ExpressionEmitter._emit_dot,
     Binary: ExpressionEmitter._emit_binary,
     Unary: ExpressionEmitter._emit_unary,
     Compare: ExpressionEmitter._emit_compare,

@@ -83,6 +83,8 @@ class KernelContext:
         self.sinks: tuple[Sink, ...] = ()
         self.values: tuple[Value | None, ...] = ()
         self.constants: dict[Value, Array] = {}
+        # The graph's value for each input of a fused body.
+        self.given: dict[Value, Value] = {}
 
     @property
     def sink(self) -> Sink:
@@ -99,6 +101,12 @@ class KernelContext:
     def optional_source(self, number: int) -> Source | None:
         """An operand, or None if it is absent."""
         return self.sources[number] if number < len(self.sources) else None
+
+    def direct_buffer(self, number: int) -> Buffer:
+        """The buffer of an operand that is a value in memory, for reads wider than an element."""
+        value = self.values[number]
+        assert value is not None
+        return self.parameter(self.given.get(value, value))
 
     def constant_array(self, number: int) -> Array | None:
         """The content of an operand if it is a constant."""

@@ -41,6 +41,9 @@ class Accumulators:
         return column + row * self.tile.columns
 
 
+Combine = Callable[[Expr, Expr, Expr], Expr]
+
+
 @dataclass(frozen=True, slots=True)
 class Steps:
     """Reduction steps that share one loop: `taps` static offsets within each of `depth` steps.
@@ -49,6 +52,7 @@ class Steps:
     `by_column` says that it differs between columns (depthwise), otherwise it is one scalar.
     weights(tap, step, column): the element of the weights for a column of the tile.
     width: columns of the tile that may be read from the weights.
+    combine(input, weights, total): the new total.
     """
 
     depth: int
@@ -57,6 +61,7 @@ class Steps:
     weights: Callable[[int, Expr, Expr], Expr]
     width: int
     by_column: bool = False
+    combine: Combine = mul_add
 
 
 def accumulators(context: KernelContext, tile: Tile, dtype: DType) -> Accumulators:
@@ -151,7 +156,7 @@ def _one_row(
             return ()
         place = registers.at(row, column)
         weights = steps.weights(tap, step, column).cast(registers.buffer.dtype)
-        total = mul_add(factor, weights, load(registers.buffer, place))
+        total = steps.combine(factor, weights, load(registers.buffer, place))
         return (Store(registers.buffer, place, total),)
 
     return each_vector(context, registers.tile, column_body, steps.width)

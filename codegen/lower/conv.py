@@ -6,6 +6,7 @@ loop bound for the rows.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from lepton_cc.codegen.kernel.ir import INDEX, Block, Expr, Let, Var, index, load, maximum, minimum
@@ -20,11 +21,13 @@ from lepton_cc.codegen.lower.contraction import (
     each_vector,
     initialize,
 )
+from lepton_cc.codegen.lower.dot import MIN_LANES, DotWeights, dot_weights, usable_dot
 from lepton_cc.codegen.lower.packing import ConvWeights, conv_weights
 from lepton_cc.codegen.lower.representation import compute_type
 from lepton_cc.codegen.lower.source import delinearize, linearize
 from lepton_cc.ir.ops.conv import Conv
 from lepton_cc.ir.ops.window import Window
+from lepton_cc.ir.target import DotProduct
 
 # Kernels with more taps a row than this run them in a loop; borders are then done by the column.
 _MAX_UNROLLED_TAPS = 12
@@ -171,17 +174,34 @@ class _ConvLowering:
         self.shape = shape
         self.dtype = compute_type(context.op.result.type.dtype)
         self.columns = shape.groups if shape.depthwise else shape.filters
+        dot = self._usable_dot()
         lanes = narrowed_lanes(self.columns, context.lanes(self.dtype))
+        lanes = max(lanes, MIN_LANES) if dot is not DotProduct.NONE else lanes
         self.tile = Tile(1, 1, lanes)
         if context.options.tile:
             self.tile = choose_tile(shape.outputs[-1], self.columns, lanes, context.target)
+        self.num_groups = 1 if shape.depthwise else shape.groups
+        self.dot: DotWeights | None = None
+        if dot is not DotProduct.NONE:
+            self.dot = dot_weights(context, dot, self.columns, self.tile, kind.zero_point)
+            return
         self.weights: ConvWeights = conv_weights(
             context,
-            groups=1 if shape.depthwise else shape.groups,
+            groups=self.num_groups,
             channels=shape.channels,
             filters=self.columns,
             taps=math.prod(shape.window.size),
             tile=self.tile,
+        )
+
+    def _usable_dot(self) -> DotProduct:
+        """Dot products need one group, no padding, and runs of whole words."""
+        shape, window = self.shape, self.shape.window
+        if shape.groups != 1 or any(window.low) or any(window.high):
+            return DotProduct.NONE
+        together = window.dilations[-1] == 1
+        return usable_dot(
+            self.context, shape.channels * window.size[-1] if together else shape.channels
         )
 
     def body(self) -> Block:
@@ -232,7 +252,7 @@ class _ConvLowering:
             statements = loop(names, "f", 0, whole, lambda b: block_body(b, self.tile.columns))
             return statements + (block_body(index(whole), rest) if rest else ())
 
-        return loop(names, "g", 0, self.weights.groups, group_body)
+        return loop(names, "g", 0, self.num_groups, group_body)
 
     def _tiles(self, place: _Place, runs: tuple[ColumnRun, ...], width: int) -> Block:
         vectors = -(-width // self.tile.lanes)
@@ -251,8 +271,12 @@ class _ConvLowering:
     def _tile(self, place: _Place, run: ColumnRun, tile: Tile, width: int) -> Block:
         context = self.context
         registers = accumulators(context, tile, self.dtype)
-        readable = tile.columns if self.weights.packed else width
-        bias = self.weights.bias(place.group, place.block)
+        bias: Callable[[Expr], Expr] | None
+        if self.dot is not None:
+            readable, bias = tile.columns, self.dot.bias_of(place.block)
+        else:
+            readable = tile.columns if self.weights.packed else width
+            bias = self.weights.bias(place.group, place.block)
         statements = initialize(context, registers, bias, readable)
         statements += self._outer_taps(place, run, registers, readable)
         return statements + each_vector(
@@ -261,7 +285,7 @@ class _ConvLowering:
 
     def _store(self, place: _Place, registers: Accumulators, column: Expr) -> Block:
         shape, sink = self.shape, self.context.sink
-        filters = self.columns * self.weights.groups
+        filters = self.columns * self.num_groups
         channel = place.group * self.columns + place.block * self.tile.columns + column
         stores: Block = ()
         for row in range(registers.tile.rows):
@@ -330,6 +354,8 @@ class _ConvLowering:
         let = Let(base, pixel * total_channels + first_channel)
         tap_base = linearize((*taps, index(0)), window.size) if taps else index(0)
         row_step = window.strides[-1] * total_channels
+        if self.dot is not None:
+            return (let, *self._dot_taps(place, registers, readable, tap_base, base))
 
         def weights(tap: Expr, channel: Expr, lane: Expr) -> Expr:
             return self.weights.at(
@@ -370,6 +396,45 @@ class _ConvLowering:
                 lambda tap: accumulate(
                     self.context, registers, steps(shape.channels, 1, tap, split=False)
                 ),
+            ),
+        )
+
+    def _dot_taps(
+        self, place: _Place, registers: Accumulators, readable: int, tap_base: Expr, base: Expr
+    ) -> Block:
+        """The taps along a row and the channels, a word at a time; nothing is padding."""
+        shape, window, names = self.shape, self.shape.window, self.context.names
+        dot, block = self.dot, place.block
+        assert dot is not None
+        x = self.context.direct_buffer(0)
+        width, size = dot.dot.width, window.size[-1]
+        row_step = window.strides[-1] * shape.channels
+        first_step = tap_base * shape.channels // width
+
+        def steps(depth: int, offset: Expr, first: Expr) -> Steps:
+            return Steps(
+                depth,
+                1,
+                lambda row, tap, step, lane: dot.word(
+                    x, base + offset + step * width + row * row_step
+                ),
+                lambda tap, step, lane: dot.at(block, readable, first + step, lane),
+                readable,
+                combine=dot.combine,
+            )
+
+        if window.dilations[-1] == 1:
+            together = steps(size * shape.channels // width, index(0), first_step)
+            return accumulate(self.context, registers, together)
+        words = shape.channels // width
+        skip = window.dilations[-1] * shape.channels
+        return loop(
+            names,
+            "u",
+            0,
+            size,
+            lambda tap: accumulate(
+                self.context, registers, steps(words, tap * skip, first_step + tap * words)
             ),
         )
 

@@ -95,6 +95,7 @@ class _OpLowering:
         )
         context.values = anchor.operands
         context.constants = self.constants
+        context.given = self.outer
         if len(self.body) == 1:
             context.sinks = tuple(
                 Sink(

@@ -1,6 +1,7 @@
 """Lowering of matrix multiplication: tiles of rows by columns; constant right sides are packed."""
 
 import math
+from collections.abc import Callable
 
 from lepton_cc.codegen.kernel.ir import INDEX, Block, Expr, Let, Stmt, Var, index, load
 from lepton_cc.codegen.kernel.schedule import loop, nest
@@ -13,10 +14,12 @@ from lepton_cc.codegen.lower.contraction import (
     each_vector,
     initialize,
 )
+from lepton_cc.codegen.lower.dot import MIN_LANES, DotWeights, dot_weights, usable_dot
 from lepton_cc.codegen.lower.packing import ConvWeights, conv_weights
 from lepton_cc.codegen.lower.representation import compute_type
 from lepton_cc.codegen.lower.source import delinearize, linearize
 from lepton_cc.ir.ops.matmul import MatMul
+from lepton_cc.ir.target import DotProduct
 
 _PARALLEL_MULADDS = 1 << 18
 # Rows are cut into pieces of about this many tiles, so that a block of weights is used again.
@@ -50,13 +53,20 @@ class _MatMulLowering:
         self.context, self.batch = context, batch
         self.rows, self.depth, self.columns = rows, depth, columns
         self.dtype = compute_type(context.op.result.type.dtype)
+        self.shared = not batch
+        dot = usable_dot(context, depth) if self.shared else DotProduct.NONE
+        if kind.rhs_zero_point:
+            dot = DotProduct.NONE
         lanes = narrowed_lanes(columns, context.lanes(self.dtype))
+        lanes = max(lanes, MIN_LANES) if dot is not DotProduct.NONE else lanes
         self.tile = Tile(1, 1, lanes)
         if context.options.tile:
             self.tile = choose_tile(rows, columns, lanes, context.target)
-        self.shared = not batch
         self.weights: ConvWeights | None = None
-        if self.shared:
+        self.dot: DotWeights | None = None
+        if dot is not DotProduct.NONE:
+            self.dot = dot_weights(context, dot, columns, self.tile, kind.lhs_zero_point)
+        elif self.shared:
             self.weights = conv_weights(
                 context, groups=1, channels=depth, filters=columns, taps=1, tile=self.tile
             )
@@ -109,17 +119,38 @@ class _MatMulLowering:
         context = self.context
         tile = Tile(size, -(-width // self.tile.lanes), self.tile.lanes)
         registers = accumulators(context, tile, self.dtype)
-        packed = self.weights is not None and self.weights.packed
+        packed = self.dot is not None or (self.weights is not None and self.weights.packed)
         readable = tile.columns if packed else width
-        first_column = block * self.tile.columns
-        bias_source = context.optional_source(2)
-        bias = None
-        if self.weights is not None:
-            bias = self.weights.bias(index(0), block)
-        elif bias_source is not None:
-            bias = lambda column: bias_source.at_linear(first_column + column)  # noqa: E731
         lhs_base, lets = self._bases(batch, row)
-        lhs = context.source(0)
+        statements = lets + initialize(context, registers, self._bias(block), readable)
+        if self.dot is not None:
+            steps = self._dot_steps(self.dot, lhs_base, block, readable)
+        else:
+            steps = self._steps(batch, lhs_base, block, readable)
+        statements += accumulate(context, registers, steps)
+        first_column = block * self.tile.columns
+
+        def store(column: Expr) -> Block:
+            stores: Block = ()
+            for number in range(size):
+                value = load(registers.buffer, registers.at(number, column))
+                stores += (self._store(batch, row + number, first_column + column, value),)
+            return stores
+
+        return statements + each_vector(context, tile, store, width)
+
+    def _bias(self, block: Expr) -> Callable[[Expr], Expr] | None:
+        if self.dot is not None:
+            return self.dot.bias_of(block)
+        if self.weights is not None:
+            return self.weights.bias(index(0), block)
+        source = self.context.optional_source(2)
+        if source is None:
+            return None
+        return lambda column: source.at_linear(block * self.tile.columns + column)
+
+    def _steps(self, batch: tuple[Expr, ...], lhs_base: Expr, block: Expr, readable: int) -> Steps:
+        lhs, first_column = self.context.source(0), block * self.tile.columns
 
         def row_input(number: int, tap: int, step: Expr, column: Expr) -> Expr:
             value = lhs.at_linear(lhs_base + step + number * self.depth).cast(self.dtype)
@@ -130,23 +161,22 @@ class _MatMulLowering:
                 value = self.weights.at(index(0), block, readable, index(0), step, column)
             else:
                 place = (self._batch_base(1, batch) + step) * self.columns
-                value = context.source(1).at_linear(place + first_column + column)
+                value = self.context.source(1).at_linear(place + first_column + column)
             wide = value.cast(self.dtype)
             return wide - self.kind.rhs_zero_point if self.kind.rhs_zero_point else wide
 
-        statements = lets + initialize(context, registers, bias, readable)
-        statements += accumulate(
-            context, registers, Steps(self.depth, 1, row_input, weights, readable)
+        return Steps(self.depth, 1, row_input, weights, readable)
+
+    def _dot_steps(self, dot: DotWeights, lhs_base: Expr, block: Expr, readable: int) -> Steps:
+        lhs, width = self.context.direct_buffer(0), dot.dot.width
+        return Steps(
+            self.depth // width,
+            1,
+            lambda row, tap, step, lane: dot.word(lhs, lhs_base + step * width + row * self.depth),
+            lambda tap, step, lane: dot.at(block, readable, step, lane),
+            readable,
+            combine=dot.combine,
         )
-
-        def store(column: Expr) -> Block:
-            stores: Block = ()
-            for number in range(size):
-                value = load(registers.buffer, registers.at(number, column))
-                stores += (self._store(batch, row + number, first_column + column, value),)
-            return stores
-
-        return statements + each_vector(context, tile, store, width)
 
     def _bases(self, batch: tuple[Expr, ...], row: Expr) -> tuple[Expr, Block]:
         base = Var(INDEX, self.context.names.fresh("base"))

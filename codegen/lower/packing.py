@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lepton_cc.codegen.kernel.ir import Expr, load
-from lepton_cc.codegen.kernel.tile import Tile
+from lepton_cc.codegen.kernel.tile import Tile, padded_columns
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.representation import from_storage
 from lepton_cc.codegen.lower.source import Source
@@ -57,7 +57,7 @@ def conv_weights(
     array = sizes.in_order(content)
     panels = context.constant(_pack(array, tile))
     dtype = context.source(1).type.dtype
-    padded = _padded(filters, tile)
+    padded = padded_columns(filters, tile)
     group_size = taps * channels * padded
 
     def at(group: Expr, block: Expr, width: int, tap: Expr, channel: Expr, column: Expr) -> Expr:
@@ -115,11 +115,6 @@ def _as_they_lie(
         return lambda column: bias_source.at_linear(first + column)
 
     return ConvWeights(sizes.groups, False, at, bias)
-
-
-def _padded(filters: int, tile: Tile) -> int:
-    whole, rest = divmod(filters, tile.columns)
-    return whole * tile.columns + -(-rest // tile.lanes) * tile.lanes
 
 
 def _pack(array: Array, tile: Tile) -> Array:

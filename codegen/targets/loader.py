@@ -8,16 +8,18 @@ from pathlib import Path
 
 from lepton_cc.codegen.llvm.compile import host_features
 from lepton_cc.ir.diagnostics import Code, refuse
-from lepton_cc.ir.target import Execution, MemoryRegion, Target
+from lepton_cc.ir.target import DotProduct, Execution, MemoryRegion, Target
 
 _FOLDER = Path(__file__).parent
 HOST = "host"
-# The best x86-64 level comes first: `host` is the first whose features the machine has.
-_HOST_LEVELS: tuple[tuple[str, frozenset[str]], ...] = (
-    ("x86-64-v4", frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"})),
-    ("x86-64-v3", frozenset({"avx2", "fma", "bmi2", "f16c"})),
-    ("x86-64", frozenset()),
-)
+# What LLVM's x86-64 levels need beyond SSE2, in the names of its host query.
+_CPU_FEATURES: Mapping[str, frozenset[str]] = {
+    "x86-64": frozenset(),
+    "x86-64-v3": frozenset({"avx2", "fma", "bmi2", "f16c"}),
+    "x86-64-v4": frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"}),
+}
+# The best comes first: `host` is the first whose features the machine has.
+_HOST_TARGETS = ("x86-64-v4-vnni", "x86-64-v4", "x86-64-v3-vnni", "x86-64-v3", "x86-64")
 
 
 def target_names() -> tuple[str, ...]:
@@ -32,8 +34,8 @@ def load_target(name: str) -> Target:
         Refused: there is no such target, or the file does not describe one.
     """
     if name == HOST:
-        features = host_features()
-        name = next(level for level, needed in _HOST_LEVELS if needed <= features)
+        candidates = (_read(_FOLDER / f"{known}.toml") for known in _HOST_TARGETS)
+        return next(target for target in candidates if runs_on_this_machine(target))
     if name.endswith(".toml"):
         return _read(Path(name))
     path = _FOLDER / f"{name}.toml"
@@ -50,8 +52,10 @@ def load_target(name: str) -> Target:
 @functools.cache
 def runs_on_this_machine(target: Target) -> bool:
     """True if native code for the target runs in this process."""
-    needed = dict(_HOST_LEVELS).get(target.cpu, frozenset())
-    return target.execution is Execution.NATIVE and needed <= host_features()
+    if target.execution is not Execution.NATIVE or target.cpu not in _CPU_FEATURES:
+        return False
+    extra = {word[1:] for word in target.features.split(",") if word.startswith("+")}
+    return _CPU_FEATURES[target.cpu] | extra <= host_features()
 
 
 def _read(path: Path) -> Target:
@@ -76,6 +80,7 @@ def _target(name: str, table: Mapping[str, object], path: Path) -> Target:
     regions = values.get("regions", {})
     try:
         values["execution"] = Execution(values["execution"])
+        values["dot_product"] = DotProduct(values.get("dot_product", "none"))
         if not isinstance(regions, dict):
             raise ValueError("regions is not a table")
         values["regions"] = tuple(MemoryRegion(key, int(size)) for key, size in regions.items())
