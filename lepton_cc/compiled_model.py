@@ -17,6 +17,7 @@ from lepton_cc.ir.target import Execution
 from lepton_cc.ir.tensor import Array
 from lepton_cc.levels import LEVELS, OptLevel
 from lepton_cc.report import LayerReport, MemoryReport
+from lepton_cc.thread_pool import ThreadPool
 from lepton_cc.sample_inputs import made_up_inputs
 
 DEFAULT_TARGET = "x86-64"
@@ -77,8 +78,12 @@ class CompiledModel:
         """The model's outputs: ONNX name, name in C, type."""
         return self.compilation.program.outputs
 
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    def run(
+        self, inputs: Mapping[str, Array], *, threads: ThreadPool | None = None
+    ) -> dict[str, Array]:
         """Runs the machine code once: in this process, or in the target's emulator.
+
+        `threads` run the parallel loops of -O3, to the same bytes; an emulated core has one.
 
         Raises:
             Refused: an input is missing or has another dtype or shape; the code does not run on
@@ -87,7 +92,7 @@ class CompiledModel:
         """
         if self.compilation.options.target.execution is Execution.CONTROL_CORE:
             return self._emulated.run(inputs)
-        return self._executable.run(inputs)
+        return self._executable.run(inputs, threads=threads)
 
     def bench(self, num_runs: int = 100, inputs: Mapping[str, Array] | None = None) -> float:
         """Seconds of one run, without Python's overhead: the best of five means.

@@ -15,6 +15,7 @@ from lepton_cc.ir.diagnostics import Code, refuse
 from lepton_cc.ir.graph import Value
 from lepton_cc.ir.interpreter import checked_input
 from lepton_cc.ir.tensor import Array
+from lepton_cc.thread_pool import ThreadPool
 
 _ALIGNMENT = 64
 # Written behind the arena and checked after each run: code must stay inside what it asked for.
@@ -48,14 +49,18 @@ class Executable:
         self._arena = aligned_bytes(program.arena_bytes + _GUARD.size)
         self._arena[program.arena_bytes :] = _GUARD
 
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Runs the machine code once.
+    def run(
+        self, inputs: Mapping[str, Array], *, threads: ThreadPool | None = None
+    ) -> dict[str, Array]:
+        """Runs the machine code once, its parallel loops on `threads` if given.
+
+        The result has the same bytes with and without threads.
 
         Raises:
             Refused: an input is missing or has another dtype or shape.
         """
         call = self.prepare(inputs)
-        call.run()
+        call.run(threads)
         if not np.array_equal(self._arena[self._program.arena_bytes :], _GUARD):
             raise AssertionError(f"{self._program.name} wrote behind its arena")
         return call.outputs
@@ -102,9 +107,9 @@ class PreparedCall:
             weights.ctypes.data,
         )
 
-    def run(self) -> None:
+    def run(self, threads: ThreadPool | None = None) -> None:
         """Runs the machine code; the results are in `outputs`."""
-        self._function(*self._arguments, None)
+        self._function(*self._arguments, None if threads is None else threads.address)
 
     def seconds(self, num_runs: int) -> float:
         """Seconds of one run, the mean over a loop of machine code."""
