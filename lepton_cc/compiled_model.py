@@ -17,8 +17,8 @@ from lepton_cc.ir.target import Execution
 from lepton_cc.ir.tensor import Array
 from lepton_cc.levels import LEVELS, OptLevel
 from lepton_cc.report import LayerReport, MemoryReport
-from lepton_cc.thread_pool import ThreadPool
 from lepton_cc.sample_inputs import made_up_inputs
+from lepton_cc.thread_pool import ThreadPool
 
 DEFAULT_TARGET = "x86-64"
 _BENCH_REPEATS = 5
