@@ -132,6 +132,6 @@ def test_integers_wrap() -> None:
 @pytest.mark.parametrize("dtype", [DType.I4, DType.U4, DType.I8, DType.U8, DType.I16, DType.U16])
 def test_quantize_saturates_at_the_bounds_of_the_type(dtype: DType) -> None:
     x = np.array([-1e9, 1e9], np.float32)
-    (y,) = Quantize(dtype).evaluate([x, np.float32(1).reshape(())])
+    (y,) = Quantize(dtype).evaluate([x, np.ones((), np.float32)])
     low = -(1 << (dtype.bits - 1)) if dtype.is_signed_integer else 0
     assert [int(v) for v in y] == [low, low + (1 << dtype.bits) - 1]
