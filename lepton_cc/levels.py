@@ -18,6 +18,8 @@ from lepton_cc.passes.lower_recurrent import LowerRecurrent
 from lepton_cc.passes.manager import Repeat, Step
 from lepton_cc.passes.prepare_dot_products import PrepareDotProducts
 from lepton_cc.passes.propagate_layout import PropagateLayout
+from lepton_cc.passes.quantize.prove_accumulators import ProveAccumulators
+from lepton_cc.passes.quantize.raise_integers import RaiseIntegers
 from lepton_cc.passes.recognize_activations import RecognizeActivations
 from lepton_cc.passes.recognize_bias import RecognizeBias
 from lepton_cc.passes.recognize_norms import RecognizeNorms
@@ -57,13 +59,25 @@ class Level:
         return (*self.passes, PrepareDotProducts(target.dot_product), *self.fusion)
 
 
+# What a quantized model means is decided here, on every level.
+_INTEGERS: tuple[Step, ...] = (
+    FoldConstants(),
+    RaiseIntegers(),
+    ProveAccumulators(),
+    FoldConstants(fold_dequantize=True),
+)
 _SIMPLIFY = Repeat(
     (FoldConstants(), Canonicalize(), EliminateCommonSubexpressions(), EliminateDeadCode())
 )
-_NECESSARY: tuple[Step, ...] = (LowerRecurrent(), FoldConstants(), EliminateDeadCode())
-_BASIC: tuple[Step, ...] = (_SIMPLIFY, LowerRecurrent(), _SIMPLIFY)
-_FULL: tuple[Step, ...] = (
+_NECESSARY: tuple[Step, ...] = (
+    *_INTEGERS,
+    LowerRecurrent(),
     FoldConstants(),
+    EliminateDeadCode(),
+)
+_BASIC: tuple[Step, ...] = (*_INTEGERS, _SIMPLIFY, LowerRecurrent(), _SIMPLIFY)
+_FULL: tuple[Step, ...] = (
+    *_INTEGERS,
     # First, while transposes that move nothing are no reshapes yet.
     PropagateLayout(),
     Repeat((SinkReshapes(), _SIMPLIFY), limit=4),

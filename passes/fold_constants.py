@@ -20,7 +20,8 @@ class FoldConstants(Pass):
 
     A result is kept when it is no larger than its operands together or than `max_bytes`: an
     expanded scalar stays an op. Shapes are static, so that all integer arithmetic on them folds.
-    `dequantize` of constant weights folds only on demand: what quantizes later needs the integers.
+    `dequantize` of constant weights folds only on demand, whatever it takes: what quantizes later
+    needs the integers. Weights of 4 bits and less stay as they are.
     """
 
     NAME: ClassVar[str] = "fold-constants"
@@ -33,7 +34,8 @@ class FoldConstants(Pass):
     def _fold(self, op: Op, rewriter: Rewriter) -> Replacement:
         if isinstance(op.kind, Constant | Fused) or not op.inputs:
             return None
-        if isinstance(op.kind, Dequantize) and not self.fold_dequantize:
+        dequantizes = isinstance(op.kind, Dequantize)
+        if dequantizes and (not self.fold_dequantize or op.inputs[0].type.dtype.bits < 8):
             return None
         operands: list[Array | None] = []
         for operand in op.operands:
@@ -42,7 +44,8 @@ class FoldConstants(Pass):
                 return None
             operands.append(array)
         given = sum(operand.type.size_bytes for operand in op.inputs)
-        if sum(result.type.size_bytes for result in op.results) > max(given, self.max_bytes):
+        made = sum(result.type.size_bytes for result in op.results)
+        if made > max(given, self.max_bytes) and not dequantizes:
             return None
         with np.errstate(all="ignore"):
             arrays = op.kind.evaluate(operands)

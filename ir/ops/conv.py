@@ -74,6 +74,7 @@ class ConvTranspose(OpKind):
 
     x is [N, *S, C], weights [*K, C, O / groups], bias [O]. The output's spatial size is
     (in - 1) * stride + (size - 1) * dilation + 1 - low - high + output_padding.
+    Integers of up to 16 bits accumulate in i32: x counts as x - zero_point.
     """
 
     MNEMONIC: ClassVar[str] = "conv_transpose"
@@ -82,6 +83,7 @@ class ConvTranspose(OpKind):
     window: Window
     output_padding: tuple[int, ...]
     groups: int = 1
+    zero_point: int = 0
 
     def output_dims(self, dims: tuple[int, ...]) -> tuple[int, ...]:
         """Spatial output size for the spatial input size."""
@@ -94,19 +96,20 @@ class ConvTranspose(OpKind):
     def infer(self, operands: Sequence[TensorType | None]) -> tuple[TensorType, ...]:
         x, weights = present(operands, 2)
         bias = operands[2] if len(operands) > 2 else None
-        if x.rank != self.window.rank + 2 or weights.rank != x.rank or x.dtype != weights.dtype:
+        if x.rank != self.window.rank + 2 or weights.rank != x.rank:
             raise TypeInferenceError(f"conv_transpose of {x} by {weights}")
+        result = accumulator_dtype(x.dtype, weights.dtype)
         if weights.dims[:-2] != self.window.size or len(self.output_padding) != self.window.rank:
             raise TypeInferenceError(f"weights {weights} do not match window {self.window.size}")
         channels, outputs = x.dims[-1], weights.dims[-1] * self.groups
         if channels != weights.dims[-2] or channels % self.groups:
             raise TypeInferenceError(f"conv_transpose of {x} by {weights} in {self.groups} groups")
-        if bias is not None and bias.shape != (outputs,):
-            raise TypeInferenceError(f"bias {bias} for {outputs} output channels")
+        if bias is not None and (bias.shape != (outputs,) or bias.dtype is not result):
+            raise TypeInferenceError(f"bias {bias} for {outputs} output channels of {result.value}")
         spatial = self.output_dims(x.dims[1:-1])
         if min(spatial, default=1) < 1:
             raise TypeInferenceError(f"conv_transpose of {x} has an empty output")
-        return (TensorType(x.dtype, (x.dims[0], *spatial, outputs)),)
+        return (TensorType(result, (x.dims[0], *spatial, outputs)),)
 
     def evaluate(self, operands: Sequence[Array | None]) -> tuple[Array, ...]:
         x, weights = arrays(operands, 2)
@@ -119,9 +122,11 @@ class ConvTranspose(OpKind):
                 dims, w.size, w.strides, w.dilations, w.low, self.output_dims(dims), strict=True
             )
         )
-        wide = np.float32 if x.dtype.itemsize < 4 else x.dtype
+        result = accumulator_dtype(DType.from_numpy(x.dtype), DType.from_numpy(weights.dtype))
+        wide = np.dtype(np.float32) if result.is_float and result.bits < 32 else result.numpy
         y = np.zeros((x.shape[0], *full, weights.shape[-1] * groups), dtype=wide)
-        grouped = x.astype(wide).reshape(*x.shape[:-1], groups, -1)
+        centered = x.astype(wide) - np.asarray(self.zero_point, wide) if self.zero_point else x
+        grouped = centered.astype(wide).reshape(*x.shape[:-1], groups, -1)
         for position in np.ndindex(*w.size):
             tap = weights[position].astype(wide).reshape(groups, -1, weights.shape[-1])
             product = np.einsum("...gc,gco->...go", grouped, tap, optimize=True)
@@ -134,4 +139,4 @@ class ConvTranspose(OpKind):
             slice(lo, lo + out) for lo, out in zip(w.low, self.output_dims(dims), strict=True)
         )
         y = y[(slice(None), *inner)]
-        return ((y if bias is None else y + bias.astype(wide)).astype(x.dtype),)
+        return ((y if bias is None else y + bias.astype(wide)).astype(result.numpy),)

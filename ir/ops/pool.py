@@ -81,10 +81,15 @@ class AveragePool(OpKind):
         wide = x.astype(np.float32) if x.dtype.itemsize < 4 else x
         dims = tuple(x.shape[1:-1])
         total = sum((view for _, view in self.window.taps(wide, 0)), np.zeros((), wide.dtype))
-        counts = np.ones((), wide.dtype)
+        counts = self.counts(dims).astype(wide.dtype)
+        return ((total / counts[..., None]).astype(x.dtype),)
+
+    def counts(self, dims: tuple[int, ...]) -> Array:
+        """How many taps count at each output position, for spatial input `dims`."""
+        counts = np.ones((), np.int64)
         for axis, (low, high) in enumerate(self.counted_bounds(dims)):
             counts = counts[..., None] * self._axis_counts(axis, dims[axis], low, high)
-        return ((total / counts[..., None]).astype(x.dtype),)
+        return counts
 
     def _axis_counts(self, axis: int, dim: int, low: int, high: int) -> Array:
         w = self.window

@@ -44,6 +44,7 @@ from lepton_cc.ir.diagnostics import (
 )
 from lepton_cc.ir.graph import Location, Value
 from lepton_cc.ir.op_kind import OpKind
+from lepton_cc.ir.ops.quantization import Dequantize
 from lepton_cc.ir.tensor import Array
 
 
@@ -99,6 +100,19 @@ class GraphImport:
     def content(self, value: Value) -> Array | None:
         """The compile-time content of a value, None if it hangs on a graph input."""
         return self._folder.array(value)
+
+    def is_dequantized(self, value: Value) -> bool:
+        """True if a Dequantize is among the ops that a value is computed by."""
+        seen, pending = {value}, [value]
+        while pending:
+            op = self._builder.producer(pending.pop())
+            if op is not None and isinstance(op.kind, Dequantize):
+                return True
+            for operand in () if op is None else op.inputs:
+                if operand not in seen:
+                    seen.add(operand)
+                    pending.append(operand)
+        return False
 
     def inputs_behind(self, value: Value) -> tuple[str, ...]:
         """Names of the graph inputs that a value is computed from, in no order but a fixed one."""

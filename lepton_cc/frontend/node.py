@@ -36,6 +36,9 @@ class Session(Protocol):
     def content(self, value: Value) -> Array | None:
         """The compile-time content of a value, None if it hangs on a graph input."""
 
+    def is_dequantized(self, value: Value) -> bool:
+        """True if a Dequantize is among the ops that a value is computed by."""
+
     def inputs_behind(self, value: Value) -> tuple[str, ...]:
         """Names of the graph inputs that a value is computed from."""
 
@@ -208,8 +211,13 @@ class NodeView:
         return self.folded(self.emit(kind, *operands))
 
     def folded(self, value: Value) -> Value:
-        """A constant in place of a value that is known at compile time."""
+        """A constant in place of a value that is known at compile time.
+
+        What hangs on a Dequantize stays: passes want the integers.
+        """
         array = self.content(value)
+        if array is not None and self._session.is_dequantized(value):
+            return value
         return value if array is None else self.constant_value(array)
 
     def constant_value(self, array: Array) -> Value:

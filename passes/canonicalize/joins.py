@@ -1,5 +1,9 @@
 """Laws of concat and pad, which make tensors larger."""
 
+from dataclasses import replace
+
+import numpy as np
+
 from lepton_cc.ir.graph import Op, Value
 from lepton_cc.ir.ops.conv import Conv
 from lepton_cc.ir.ops.movement import Concat, Pad, PadMode, Slice
@@ -103,14 +107,16 @@ def _fill_bits(op: Op, rewriter: Rewriter) -> bytes | None:
 
 @rule("conv(pad(x, 0)) = conv(x) with a wider window padding", Conv)
 def pad_into_convolution(op: Op, rewriter: Rewriter) -> Replacement:
+    """Of integers what is filled in must be the zero point."""
     kind = kind_of(op, Conv)
     found = rewriter.match(op.inputs[0], Pad)
     if found is None:
         return None
     pad, producer = found
     fill = _fill_bits(producer, rewriter)
+    neutral = np.asarray(kind.zero_point).astype(op.inputs[0].type.dtype.numpy).tobytes()
     around = (pad.low[0], pad.low[-1], pad.high[0], pad.high[-1])
-    if pad.mode is not PadMode.CONSTANT or fill is None or any(fill) or any(around):
+    if pad.mode is not PadMode.CONSTANT or fill != neutral or any(around):
         return None
     if min(kind.window.low + kind.window.high) < 0:
         return None
@@ -121,7 +127,7 @@ def pad_into_convolution(op: Op, rewriter: Rewriter) -> Replacement:
         tuple(a + b for a, b in zip(kind.window.low, pad.low[1:-1], strict=True)),
         tuple(a + b for a, b in zip(kind.window.high, pad.high[1:-1], strict=True)),
     )
-    padded = Conv(window, kind.groups)
+    padded = replace(kind, window=window)
     return same_type(op, rewriter.emit(padded, producer.inputs[0], *op.operands[1:]))
 
 

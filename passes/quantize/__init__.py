@@ -1,0 +1,1 @@
+"""Quantization: from QDQ patterns to integer ops, proofs about accumulators, what stays float."""

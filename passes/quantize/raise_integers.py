@@ -1,0 +1,46 @@
+"""Raising: patterns of dequantize, float ops and quantize become integer ops.
+
+The first pass of every level, because it defines what a quantized model means (docs/numerics.md).
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from lepton_cc.ir.graph import Graph
+from lepton_cc.ir.ops.quantization import Dequantize, Quantize
+from lepton_cc.ir.rewrite import Rule, Statistics, rewrite
+from lepton_cc.passes.manager import Pass
+from lepton_cc.passes.quantize.contractions import RULES as CONTRACTIONS
+from lepton_cc.passes.quantize.movement import DEQUANTIZE_DOWN, QUANTIZE_UP
+from lepton_cc.passes.quantize.pools import RULES as POOLS
+from lepton_cc.passes.quantize.signed import RULES as SIGNED
+from lepton_cc.passes.quantize.softmax import RULES as SOFTMAX
+from lepton_cc.passes.quantize.sums import RULES as SUMS
+from lepton_cc.passes.quantize.tables import RULES as TABLES
+
+_RULES: tuple[Rule, ...] = (
+    *SIGNED,
+    *DEQUANTIZE_DOWN,
+    *CONTRACTIONS,
+    *TABLES,
+    *SUMS,
+    *POOLS,
+    *SOFTMAX,
+    *QUANTIZE_UP,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RaiseIntegers(Pass):
+    """Turns quantize-dequantize patterns into integer ops; unsigned activations become signed.
+
+    Accepts any static graph in which weights are still integers under a `dequantize`. What has no
+    integer form stays float between the quantizations that the model has; `float_ops` lists it.
+    """
+
+    NAME: ClassVar[str] = "raise-integers"
+
+    def run(self, graph: Graph, statistics: Statistics) -> Graph:
+        if not any(isinstance(op.kind, Quantize | Dequantize) for op in graph.ops):
+            return graph
+        return rewrite(graph, _RULES, statistics)

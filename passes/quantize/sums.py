@@ -1,0 +1,106 @@
+"""Requantizing, adding, subtracting and multiplying: from reals between integers to integer ops."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from lepton_cc.ir.dtype import DType
+from lepton_cc.ir.graph import Op
+from lepton_cc.ir.op_kind import OpKind
+from lepton_cc.ir.ops.elementwise import Binary, Clamp
+from lepton_cc.ir.ops.integer import QuantizedAdd, QuantizedMul, QuantizedSoftmax, Requantize
+from lepton_cc.ir.ops.movement import Reshape, Transpose
+from lepton_cc.ir.ops.pointwise_functions import BinaryFunction
+from lepton_cc.ir.ops.quantization import Quantize
+from lepton_cc.ir.rewrite import Replacement, Rewriter, Rule, rule
+from lepton_cc.passes.quantize.parameters import dequantized, narrow, quantized
+
+_ADDITIVE = (BinaryFunction.ADD, BinaryFunction.SUB)
+
+
+@rule("quantize(dequantize(x, s, z), t) = requantize(x, s / t, z)", Quantize)
+def requantize(op: Op, rewriter: Rewriter) -> Replacement:
+    """scale = f32(s / t); of accumulators s is f32(x_scale * w_scale)."""
+    by = quantized(rewriter, op)
+    found = None if by is None else dequantized(rewriter, by.real)
+    if by is None or found is None or np.any(found.zero_points != found.zero_points.flat[0]):
+        return None
+    if found.x.type.dtype.bits > 32 or found.x.type.dtype is DType.U32:
+        return None
+    if (
+        found.is_per_tensor
+        and found.x.type.dtype is by.range.dtype
+        and (found.scale, found.zero_point) == (by.scale, by.range.zero_point)
+    ):
+        return (found.x,)
+    scale = rewriter.constant(np.asarray(found.scales / by.scale, np.float32), name="scale")
+    zero_point = int(found.zero_points.flat[0])
+    rewriter.match(found.x, OpKind)
+    return (rewriter.emit(Requantize(by.range, zero_point), found.x, scale),)
+
+
+@rule("quantize(dequantize(x) + dequantize(y)) = quantized_add(x, y)", Quantize)
+def add(op: Op, rewriter: Rewriter) -> Replacement:
+    """A subtraction adds with the scale negated."""
+    by = quantized(rewriter, op)
+    found = None if by is None else rewriter.match(by.real, Binary)
+    if by is None or found is None or found[0].function not in _ADDITIVE:
+        return None
+    lhs, rhs = (narrow(rewriter, v) for v in found[1].inputs)
+    if lhs is None or rhs is None:
+        return None
+    sign = np.float32(-1 if found[0].function is BinaryFunction.SUB else 1)
+    kind = QuantizedAdd.of(
+        (float(lhs.scale), lhs.zero_point),
+        (float(sign * rhs.scale), rhs.zero_point),
+        float(by.scale),
+        by.range,
+    )
+    return (rewriter.emit(kind, lhs.x, rhs.x),)
+
+
+@rule("quantize(dequantize(x) * dequantize(y)) = quantized_mul(x, y)", Quantize)
+def multiply(op: Op, rewriter: Rewriter) -> Replacement:
+    by = quantized(rewriter, op)
+    found = None if by is None else rewriter.match(by.real, Binary)
+    if by is None or found is None or found[0].function is not BinaryFunction.MUL:
+        return None
+    lhs, rhs = (narrow(rewriter, v) for v in found[1].inputs)
+    if lhs is None or rhs is None:
+        return None
+    scale = lhs.scale * rhs.scale / by.scale
+    kind = QuantizedMul(lhs.zero_point, rhs.zero_point, float(scale), by.range)
+    return (rewriter.emit(kind, lhs.x, rhs.x),)
+
+
+@rule("clamp(integer op with bounds) = integer op with narrower bounds", Clamp)
+def narrow_bounds(op: Op, rewriter: Rewriter) -> Replacement:
+    """Of a requantization, sum, product or softmax that only the clamp reads."""
+    (x,) = op.inputs
+    producer = rewriter.producer(x)
+    if producer is None or not isinstance(op.kind, Clamp) or not rewriter.has_single_use(x):
+        return None
+    kind = producer.kind
+    if not isinstance(kind, Requantize | QuantizedAdd | QuantizedMul | QuantizedSoftmax):
+        return None
+    low = int(max(op.kind.low, kind.range.low))
+    high = int(min(op.kind.high, kind.range.high))
+    if low > high:
+        return None
+    rewriter.match(x, type(kind))
+    bounded = replace(kind, range=replace(kind.range, low=low, high=high))
+    return (rewriter.emit(bounded, *producer.operands),)
+
+
+@rule("clamp(move(x)) = move(clamp(x)) of integers", Clamp)
+def clamp_before_movement(op: Op, rewriter: Rewriter) -> Replacement:
+    """So that bounds reach the op that they narrow."""
+    producer = rewriter.producer(op.inputs[0])
+    if producer is None or not isinstance(producer.kind, Transpose | Reshape):
+        return None
+    if not op.result.type.dtype.is_integer or not rewriter.has_single_use(producer.result):
+        return None
+    return (rewriter.emit(producer.kind, rewriter.emit(op.kind, producer.inputs[0])),)
+
+
+RULES: tuple[Rule, ...] = (requantize, add, multiply, narrow_bounds, clamp_before_movement)
