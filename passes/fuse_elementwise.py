@@ -6,7 +6,7 @@ from typing import ClassVar
 from lepton_cc.ir.graph import Graph, Op
 from lepton_cc.ir.op_kind import Trait
 from lepton_cc.ir.ops.fused import Fused
-from lepton_cc.ir.ops.movement import Slice, Transpose
+from lepton_cc.ir.ops.movement import Pad, Slice, Transpose
 from lepton_cc.ir.rewrite import Statistics
 from lepton_cc.ir.verifier import Stage
 from lepton_cc.passes.fusion import Fusion, FusionLimits
@@ -46,7 +46,7 @@ class FuseElementwise(Pass):
 
 
 def _may_be_root(op: Op) -> bool:
-    roots = (Fused, Slice, Transpose)
+    roots = (Fused, Pad, Slice, Transpose)
     return len(op.results) == 1 and (
         Trait.POINTWISE in op.kind.traits or isinstance(op.kind, roots)
     )

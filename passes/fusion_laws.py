@@ -13,7 +13,7 @@ from lepton_cc.ir.ops.conv import Conv, ConvTranspose
 from lepton_cc.ir.ops.elementwise import Binary, Cast, Clamp, Select, Unary
 from lepton_cc.ir.ops.fused import Fused
 from lepton_cc.ir.ops.matmul import MatMul
-from lepton_cc.ir.ops.movement import Broadcast, Pad, Reshape, Slice, Transpose
+from lepton_cc.ir.ops.movement import Broadcast, Pad, PadMode, Reshape, Slice, Transpose
 from lepton_cc.ir.ops.normalization import LayerNorm, RmsNorm
 from lepton_cc.ir.ops.pointwise_functions import BinaryFunction, UnaryFunction
 from lepton_cc.ir.ops.pool import AveragePool, MaxPool
@@ -139,6 +139,9 @@ def operand_reads(op: Op, evaluations: int) -> tuple[int | None, ...]:
         return _body_reads(op, kind, evaluations)
     if Trait.POINTWISE in kind.traits:
         return (evaluations,) * len(op.operands)
+    if isinstance(kind, Pad) and kind.mode is PadMode.CONSTANT:
+        # Code generation fills around and computes inside: each element of x once.
+        return (min(evaluations, op.inputs[0].type.num_elements), *[None] * (len(op.operands) - 1))
     if isinstance(kind, _INDEXED):
         return (evaluations,)
     if isinstance(kind, REDUCTIONS):

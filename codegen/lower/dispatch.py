@@ -7,7 +7,7 @@ whole body is one source, written by `store_tensor`.
 
 from collections.abc import Callable, Mapping
 
-from lepton_cc.codegen.kernel.ir import Block, Buffer, Expr
+from lepton_cc.codegen.kernel.ir import Block, Buffer, Const, Expr, index
 from lepton_cc.codegen.lower.anchors import ANCHORS
 from lepton_cc.codegen.lower.context import (
     KernelContext,
@@ -16,8 +16,9 @@ from lepton_cc.codegen.lower.context import (
     Sink,
 )
 from lepton_cc.codegen.lower.movement import MOVEMENT_SOURCES
+from lepton_cc.codegen.lower.padding import store_padded
 from lepton_cc.codegen.lower.pointwise import pointwise_source
-from lepton_cc.codegen.lower.representation import is_narrow_float, rounded
+from lepton_cc.codegen.lower.representation import compute_type, is_narrow_float, rounded
 from lepton_cc.codegen.lower.source import Index, Source, buffer_source, scalar_source
 from lepton_cc.codegen.lower.store import collapsed_dims, store_tensor
 from lepton_cc.ir.diagnostics import InternalError
@@ -25,6 +26,7 @@ from lepton_cc.ir.graph import Op, Value
 from lepton_cc.ir.op_kind import Trait
 from lepton_cc.ir.ops.constant import Constant
 from lepton_cc.ir.ops.fused import Fused
+from lepton_cc.ir.ops.movement import Pad, PadMode
 from lepton_cc.ir.target import Target
 from lepton_cc.ir.tensor import Array
 from lepton_cc.ir.types import TensorType
@@ -83,7 +85,18 @@ class _OpLowering:
         sink_type = self.collapsed.get(last, self.op.result.type)
         sink = Sink(sink_type, self._result_buffer(0), lambda at, value: value)
         self.context.sinks = (sink,)
+        final = self.body[-1]
+        if isinstance(final.kind, Pad) and final.kind.mode is PadMode.CONSTANT:
+            return self.context.finish(self._padded(final, final.kind))
         return self.context.finish(store_tensor(self.context, self._source(last)))
+
+    def _padded(self, op: Op, kind: Pad) -> Block:
+        x = self._source(op.inputs[0])
+        if len(op.inputs) > 1:
+            fill = self._source(op.inputs[1]).at_linear(index(0))
+        else:
+            fill = Const(compute_type(x.type.dtype), 0)
+        return store_padded(self.context, kind, x, fill)
 
     def _lower_anchor(self, anchor: Op) -> LoweredKernel:
         place = self.body.index(anchor)
