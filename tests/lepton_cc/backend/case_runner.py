@@ -28,7 +28,9 @@ from lepton_cc.backend import LeptonBackend
 from lepton_cc.ir.diagnostics import Refused
 
 CASE_SECONDS = 20.0
-# Two units in the last place: what the expected values of such tests are themselves good for.
+# The expected values of these carry the rounding noise of a binary32 FFT: 2e-7 for an exact 0.
+_NOISY_ATOL = {"test_dft_inverse": 1e-6, "test_dft_inverse_opset19": 1e-6}
+# Two units in the last place: what expected values of these types are themselves good for.
 _NARROW_RTOL = {"bfloat16": 2**-6, "float16": 2**-9}
 
 
@@ -77,7 +79,8 @@ def run_case(case: TestCase) -> Outcome:
         for inputs, expected in case.data_sets or ():
             prepared = QuickBackend.prepare(case.model)
             outputs = prepared.run([_array(value) for value in inputs])
-            fault = _fault(outputs, [_array(value) for value in expected], case.rtol, case.atol)
+            atol = max(case.atol, _NOISY_ATOL.get(case.name, 0.0))
+            fault = _fault(outputs, [_array(value) for value in expected], case.rtol, atol)
             if fault:
                 return Outcome(case.name, Verdict.WRONG, fault)
     except BackendIsNotSupposedToImplementIt as refusal:
