@@ -12,6 +12,7 @@ from lepton_cc.ir.graph import Graph, Location, Op, Value
 from lepton_cc.ir.op_kind import OpKind
 from lepton_cc.ir.ops.constant import Constant
 from lepton_cc.ir.ops.elementwise import Binary, Cast, Clamp, Select, Unary
+from lepton_cc.ir.ops.integer import QuantizedAdd, QuantizedMul, Requantize, Table
 from lepton_cc.ir.ops.matmul import MatMul
 from lepton_cc.ir.ops.movement import Concat, Reshape, Transpose
 from lepton_cc.ir.ops.quantization import Dequantize, Quantize
@@ -30,8 +31,9 @@ from lepton_cc.passes.permutation import (
 )
 from lepton_cc.passes.transposed_ops import transposed_op
 
-_ONE_OPERAND = (Unary, Clamp, Cast)
-_POINTWISE = (*_ONE_OPERAND, Binary, Select, Quantize, Dequantize)
+_ONE_OPERAND = (Unary, Clamp, Cast, Table)
+_INTEGER = (Requantize, QuantizedAdd, QuantizedMul)
+_POINTWISE = (*_ONE_OPERAND, *_INTEGER, Binary, Select, Quantize, Dequantize)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,16 @@ from typing import ClassVar
 
 from lepton_cc.ir.graph import Graph, Op, Value
 from lepton_cc.ir.ops.elementwise import Binary, Cast, Clamp, Select, Unary
+from lepton_cc.ir.ops.integer import QuantizedAdd, QuantizedMul, Requantize, Table
 from lepton_cc.ir.ops.movement import Reshape
 from lepton_cc.ir.ops.reduce import Reduce, reduced_shape
 from lepton_cc.ir.rewrite import Replacement, Rewriter, Statistics, rewrite, rule
 from lepton_cc.passes.manager import Pass
 
+_INTEGER = (Requantize, QuantizedAdd, QuantizedMul)
 
-@rule("f(reshape(x)) = reshape(f(x))", Unary, Clamp, Cast)
+
+@rule("f(reshape(x)) = reshape(f(x))", Unary, Clamp, Cast, Table)
 def sink_below_function(op: Op, rewriter: Rewriter) -> Replacement:
     """For functions of one operand."""
     found = rewriter.match(op.operands[0], Reshape)
@@ -43,7 +46,7 @@ def _wide(dims: Sequence[int]) -> list[int]:
     return [dim for dim in dims if dim != 1]
 
 
-@rule("f(reshape(x), reshape(y), c) = reshape(f(x, y, c))", Binary, Select)
+@rule("f(reshape(x), reshape(y), c) = reshape(f(x, y, c))", Binary, Select, *_INTEGER)
 def sink_below_operands(op: Op, rewriter: Rewriter) -> Replacement:
     """Of operands that are as large as the result, and constants that fit their shape before."""
     shape = _common_source(op, rewriter)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from lepton_cc.ir.op_kind import OpKind
 from lepton_cc.ir.ops.cumulative import Cumulative
+from lepton_cc.ir.ops.integer import QuantizedSoftmax
 from lepton_cc.ir.ops.movement import Broadcast, Gather, Pad, Slice
 from lepton_cc.ir.ops.normalization import LayerNorm, RmsNorm
 from lepton_cc.ir.ops.reduce import ArgReduce, Reduce, Softmax
@@ -79,7 +80,7 @@ def _arg_reduce(kind: OpKind, _: Operands, p: Permutation) -> TransposedOp:
 
 
 def _along_axis(kind: OpKind, _: Operands, p: Permutation) -> TransposedOp:
-    assert isinstance(kind, (Softmax, Resample, Cumulative))
+    assert isinstance(kind, (Softmax, QuantizedSoftmax, Resample, Cumulative))
     return TransposedOp(replace(kind, axis=p[kind.axis]), p)
 
 
@@ -113,6 +114,7 @@ _LAWS: Mapping[type[OpKind], Callable[[OpKind, Operands, Permutation], Transpose
     Reduce: _reduce,
     ArgReduce: _arg_reduce,
     Softmax: _along_axis,
+    QuantizedSoftmax: _along_axis,
     Resample: _along_axis,
     Cumulative: _along_axis,
     LayerNorm: _norm,
