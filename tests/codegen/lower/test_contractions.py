@@ -83,8 +83,8 @@ def test_extremes_are_exact(dtype: DType, build: Build) -> None:
         ):
             kind = ArgReduce(function, axis, keep_dims=last, select_last=last)
             cases.append(Case(kind, (x,)))
-        for function in (ReduceFunction.MAX, ReduceFunction.MIN):
-            cases += [Case(Reduce(function, (axis,)), (x,)) for axis in range(len(shape))]
+        for extreme in (ReduceFunction.MAX, ReduceFunction.MIN):
+            cases += [Case(Reduce(extreme, (axis,)), (x,)) for axis in range(len(shape))]
     check(cases, build)
 
 

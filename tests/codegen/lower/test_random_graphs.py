@@ -90,7 +90,8 @@ def assert_within_noise(
 def _unlike(moved: NDArray[np.float64], exact: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Where only one of two numbers is finite, or they are different infinities."""
     both = np.isfinite(moved) & np.isfinite(exact)
-    return ~both & ~((moved == exact) | (np.isnan(moved) & np.isnan(exact)))
+    same = (moved == exact) | (np.isnan(moved) & np.isnan(exact))
+    return np.asarray(~both & ~same)
 
 
 @pytest.mark.parametrize("level", [OptLevel.O0, OptLevel.O3], ids=lambda level: f"O{level.value}")
