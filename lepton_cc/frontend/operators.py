@@ -3,6 +3,7 @@
 from lepton_cc.frontend.activations import OPERATORS as ACTIVATIONS
 from lepton_cc.frontend.arithmetic import OPERATORS as ARITHMETIC
 from lepton_cc.frontend.bitcast import OPERATORS as BITCAST
+from lepton_cc.frontend.classical import OPERATORS as CLASSICAL
 from lepton_cc.frontend.control_flow import OPERATORS as CONTROL_FLOW
 from lepton_cc.frontend.convolution import OPERATORS as CONVOLUTION
 from lepton_cc.frontend.deformable import OPERATORS as DEFORMABLE
@@ -29,9 +30,12 @@ from lepton_cc.frontend.selection import OPERATORS as SELECTION
 from lepton_cc.frontend.sequences import OPERATORS as SEQUENCES
 from lepton_cc.frontend.shapes import OPERATORS as SHAPES
 from lepton_cc.frontend.signal import OPERATORS as SIGNAL
+from lepton_cc.frontend.tree_ensemble import OPERATORS as TREE_ENSEMBLE
 
 REGISTRY = OperatorRegistry(
     (
+        *CLASSICAL,
+        *TREE_ENSEMBLE,
         *MICROSOFT,
         *QLINEAR,
         *DEFORMABLE,

@@ -17,6 +17,7 @@ from lepton_cc.ir.rewrite import Statistics
 from lepton_cc.passes.fold_constants import FoldConstants
 from lepton_cc.passes.lower_recurrent import LowerRecurrent
 from tests.lepton_cc.frontend import (
+    test_classical,
     test_indexing,
     test_microsoft,
     test_normalization,
@@ -47,6 +48,7 @@ CLOSE: Mapping[str, NodeCase] = (
     | {name: test_recurrent.CASES[name] for name in list(test_recurrent.CASES)[::3]}
     | test_odds.CASES
     | test_microsoft.FLOATS
+    | {name: test_classical.CASES[name] for name in list(test_classical.CASES)[::2]}
     | {name: test_resize.CASES[name] for name in list(test_resize.CASES)[::5]}
     | {name: test_resize.SAMPLES[name] for name in list(test_resize.SAMPLES)[::4]}
 )
