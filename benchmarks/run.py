@@ -1,89 +1,120 @@
-"""Times the models of this repository, compiled for the host, against ONNX Runtime on one thread.
+"""Measures compiled models against ONNX Runtime, and counts instructions; `make bench` runs it.
 
-`make bench` runs it. The two are measured in turns, since a busy or throttled machine would favour
-whichever ran in the better half; the medians of the turns are printed.
+    python -m benchmarks.run [--only TEXT] [--write]
+
+`--write` puts the tables into docs/benchmarks.md, between its markers.
 """
 
+import argparse
 import statistics
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import onnxruntime
-from rich.console import Console
-from rich.table import Table
+from benchmarks.contest import Contestant, Result, contestants, measure
+from benchmarks.emulated import TARGETS, Count, count_instructions
+from benchmarks.machine import description, peak_gmacs, pin_to_one_cpu
+from benchmarks.opponent import python_call_seconds
+from lepton_cc.codegen.targets.loader import load_target
+from lepton_cc.ir.diagnostics import ToolchainError
 
-import lepton_cc
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
-MODELS = Path(__file__).resolve().parent.parent / "models"
-TARGET = "x86-64"
-NUM_TURNS = 11
-RUNS_PER_TURN = 2000
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """One model's medians; the compiled model's excludes Python, ONNX Runtime's includes it."""
-
-    model: str
-    compile_seconds: float
-    run_seconds: float
-    onnxruntime_seconds: float
-
-
-def onnxruntime_bench(path: Path) -> Callable[[int], float]:
-    """A function that gives ONNX Runtime's seconds per run, over so many runs."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    image = np.load(MODELS / "digits_samples.npz")["x"][:1]
-
-    def bench(num_runs: int) -> float:
-        start = time.perf_counter()
-        for _ in range(num_runs):
-            session.run(None, {"image": image})
-        return (time.perf_counter() - start) / num_runs
-
-    return bench
+_SPEED_HEAD = (
+    "| model | lepton-cc, us | ONNX Runtime, us | ratio | GMAC/s | of peak | build, s "
+    "| planning, s | arena, bytes | lower bound |",
+    "|---|---|---|---|---|---|---|---|---|---|",
+)
+_COUNT_HEAD = (
+    f"| model | million MACs |{''.join(f' {name}, million |' for name in TARGETS)} "
+    f"{' '.join(f'{name} a MAC |' for name in TARGETS)}",
+    f"|---|---|{'---|' * 2 * len(TARGETS)}",
+)
 
 
-def measure(path: Path) -> Timing:
-    """Compile one model and time it and ONNX Runtime in turns."""
-    start = time.perf_counter()
-    model = lepton_cc.compile(path, target=TARGET, opt=3)
-    compile_seconds = time.perf_counter() - start
-    reference = onnxruntime_bench(path)
-    turns = [(model.bench(RUNS_PER_TURN), reference(RUNS_PER_TURN)) for _ in range(NUM_TURNS)]
-    return Timing(
-        model=path.stem,
-        compile_seconds=compile_seconds,
-        run_seconds=statistics.median(ours for ours, _ in turns),
-        onnxruntime_seconds=statistics.median(theirs for _, theirs in turns),
+def speed_row(result: Result, peak: float) -> str:
+    """A row of the table of speed."""
+    gmacs = result.num_macs / result.run_seconds / 1e9
+    cells = (
+        result.name,
+        f"{result.run_seconds * 1e6:.1f}",
+        f"{result.opponent_seconds * 1e6:.1f}",
+        f"{result.opponent_seconds / result.run_seconds:.2f}",
+        f"{gmacs:.1f}",
+        f"{gmacs / peak:.0%}",
+        f"{result.cold_seconds:.1f}",
+        f"{result.planning_seconds:.2f}",
+        f"{result.arena_bytes:,}",
+        f"{result.lower_bound_bytes:,}",
     )
+    return f"| {' | '.join(cells)} |"
 
 
-def timings_table(timings: list[Timing]) -> Table:
-    """A row for each model."""
-    table = Table(title=f"{TARGET}, batch 1, one thread")
-    table.add_column("model")
-    for heading in ("compiled in", "a run", "ONNX Runtime, Python included"):
-        table.add_column(heading, justify="right")
-    for timing in timings:
-        table.add_row(
-            timing.model,
-            f"{timing.compile_seconds:.2f} s",
-            f"{timing.run_seconds * 1e6:.2f} us",
-            f"{timing.onnxruntime_seconds * 1e6:.2f} us",
-        )
-    return table
+def count_row(count: Count) -> str:
+    """A row of the table of instructions."""
+    cells = [count.name, f"{count.num_macs / 1e6:.2f}"]
+    cells += [f"{instructions / 1e6:.1f}" for instructions in count.instructions]
+    cells += [f"{instructions / count.num_macs:.1f}" for instructions in count.instructions]
+    return f"| {' | '.join(cells)} |"
+
+
+def report(only: str) -> str:
+    """Measures everything whose name contains `only`, printing rows as they come."""
+    chosen = [contestant for contestant in contestants() if only in contestant.name]
+    pin_to_one_cpu()
+    target = load_target("host")
+    peak, call_seconds = peak_gmacs(target), python_call_seconds()
+    lines = [
+        f"Machine: {description()}. Target {target.name}; peak {peak:.1f} GMAC/s in binary32.",
+        "",
+        *_SPEED_HEAD,
+    ]
+    results = []
+    for contestant in chosen:
+        results.append(measure(contestant, target, call_seconds))
+        lines.append(speed_row(results[-1], peak))
+        _show(lines[-1])
+    ratio = statistics.geometric_mean(r.opponent_seconds / r.run_seconds for r in results)
+    lines += ["", f"Geometric mean of the ratios: {ratio:.2f}.", "", *_instructions(chosen)]
+    return "\n".join(lines)
+
+
+def _instructions(chosen: Sequence[Contestant]) -> Sequence[str]:
+    rows = []
+    try:
+        for contestant in chosen:
+            if contestant.emulated:
+                rows.append(count_row(count_instructions(contestant)))
+                _show(rows[-1])
+    except ToolchainError as error:
+        return (f"Instructions were not counted: {error}",)
+    return ("Instructions of one inference on the control core:", "", *_COUNT_HEAD, *rows)
+
+
+def _show(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def write_page(tables: str) -> None:
+    """Replaces what stands between the markers of the page."""
+    text = PAGE.read_text(encoding="utf-8")
+    head, rest = text.split(BEGIN)
+    tail = rest.split(END)[1]
+    PAGE.write_text(f"{head}{BEGIN}\n{tables}\n{END}{tail}", encoding="utf-8")
 
 
 def main() -> None:
-    """Measure every model and print the table."""
-    timings = [measure(path) for path in sorted(MODELS.glob("*.onnx"))]
-    Console().print(timings_table(timings))
+    """Measures, prints, and writes if asked to."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--only", default="", help="models whose name contains this")
+    parser.add_argument("--write", action="store_true", help="update docs/benchmarks.md")
+    options = parser.parse_args()
+    tables = report(options.only)
+    sys.stdout.write(f"{tables}\n")
+    if options.write:
+        write_page(tables)
 
 
 if __name__ == "__main__":

@@ -126,7 +126,8 @@ def _windows(spectrogram: Array) -> FloatArray:
 def _file_scores(windows: FloatArray, rebuilt: FloatArray, num_files: int) -> FloatArray:
     """Mean squared error of each file."""
     errors = np.mean((windows.astype(np.float64) - rebuilt) ** 2, axis=1)
-    return errors.reshape(num_files, -1).mean(axis=1).astype(np.float32)
+    scores: FloatArray = errors.reshape(num_files, -1).mean(axis=1).astype(np.float32)
+    return scores
 
 
 def _auc(scores: FloatArray, labels: Array) -> float:

@@ -32,7 +32,8 @@ ALLOWED = {
 def symbols(content: bytes) -> tuple[set[str], set[str]]:
     """The global symbols that an object defines, and those that it wants."""
     table = ELFFile(io.BytesIO(content)).get_section_by_name(".symtab")
-    defined, wanted = set(), set()
+    defined: set[str] = set()
+    wanted: set[str] = set()
     for symbol in table.iter_symbols():
         if symbol["st_info"]["bind"] != "STB_LOCAL":
             (wanted if symbol["st_shndx"] == "SHN_UNDEF" else defined).add(symbol.name)
