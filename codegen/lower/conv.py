@@ -25,14 +25,17 @@ from lepton_cc.codegen.lower.dot import MIN_LANES, DotWeights, dot_weights, usab
 from lepton_cc.codegen.lower.packing import ConvWeights, conv_weights
 from lepton_cc.codegen.lower.representation import compute_type
 from lepton_cc.codegen.lower.source import delinearize, linearize
+from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.ops.conv import Conv
 from lepton_cc.ir.ops.window import Window
 from lepton_cc.ir.target import DotProduct
+from lepton_cc.passes.quantize.accumulator_bound import accumulator_bound
 
 # Kernels with more taps a row than this run them in a loop; borders are then done by the column.
 _MAX_UNROLLED_TAPS = 12
 # Convolutions with fewer multiply-adds than this are not worth a second thread.
 _PARALLEL_MULADDS = 1 << 18
+_EXACT_IN_BINARY32 = 1 << 24
 # A pointwise convolution is cut into rows of about this many tiles, for the weights' locality.
 _TILES_A_ROW = 4
 
@@ -172,7 +175,9 @@ class _ConvLowering:
         self.context = context
         self.kind = kind
         self.shape = shape
-        self.dtype = compute_type(context.op.result.type.dtype)
+        self.in_floats = self._counts_in_floats()
+        result = compute_type(context.op.result.type.dtype)
+        self.dtype = DType.F32 if self.in_floats else result
         self.columns = shape.groups if shape.depthwise else shape.filters
         dot = self._usable_dot()
         lanes = narrowed_lanes(self.columns, context.lanes(self.dtype))
@@ -192,7 +197,21 @@ class _ConvLowering:
             filters=self.columns,
             taps=math.prod(shape.window.size),
             tile=self.tile,
+            in_floats=self.in_floats,
         )
+
+    def _counts_in_floats(self) -> bool:
+        """True for integer depthwise convolutions whose sums binary32 holds exactly.
+
+        Vectors multiply and add floats faster than 32-bit integers.
+        """
+        context, content = self.context, self.context.constant_array(1)
+        x = context.source(0).type.dtype
+        if not self.shape.depthwise or not x.is_integer or content is None:
+            return False
+        if context.lanes() == 1 or not context.target.float_unit or x.bits > 16:
+            return False
+        return accumulator_bound(self.kind, x, content, None) < _EXACT_IN_BINARY32
 
     def _usable_dot(self) -> DotProduct:
         """Dot products need one group, no padding, and runs of whole words."""
@@ -294,6 +313,10 @@ class _ConvLowering:
             if len(at) + 1 != sink.type.rank:
                 at = delinearize(pixel, sink.type.dims[:-1])
             value = load(registers.buffer, registers.at(row, column))
+            if self.in_floats:
+                bias = self.context.optional_source(2)
+                value = value.cast(DType.I32)
+                value = value if bias is None else value + bias.at_linear(channel)
             stores += (sink.store_linear(pixel * filters + channel, (*at, channel), value),)
         return stores
 

@@ -13,8 +13,10 @@ from lepton_cc.codegen.kernel.ir import Expr, load
 from lepton_cc.codegen.kernel.tile import Tile, padded_columns
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.representation import from_storage
-from lepton_cc.codegen.lower.source import Source
+from lepton_cc.codegen.lower.source import Source, buffer_source
+from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.tensor import Array
+from lepton_cc.ir.types import TensorType
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +42,20 @@ def conv_weights(
     taps: int,
     tile: Tile,
     groups_first: bool = False,
+    in_floats: bool = False,
 ) -> ConvWeights:
     """The weights of the context's op (operand 1, and the bias, operand 2) for a tile.
 
     They lie as [taps, channels, groups, filters], with `groups_first` as [taps, groups, channels,
-    filters].
+    filters]. `in_floats`: integers become floats that stand for them, without the bias.
     """
     sizes = _Sizes(taps, groups, channels, filters, groups_first)
     content = context.constant_array(1)
+    if in_floats and content is not None:
+        floats = content.astype(np.float32)
+        type_ = TensorType(DType.F32, tuple(floats.shape))
+        source = buffer_source(type_, lambda: context.constant(floats))
+        return _as_they_lie(source, None, sizes, tile)
     bias_source = context.optional_source(2)
     bias_content = context.constant_array(2)
     can_pack = content is not None and (bias_source is None or bias_content is not None)

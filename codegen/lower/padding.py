@@ -5,12 +5,15 @@ import math
 from lepton_cc.codegen.kernel.ir import Block, Expr, index
 from lepton_cc.codegen.kernel.schedule import loop, vectorized
 from lepton_cc.codegen.lower.context import KernelContext
-from lepton_cc.codegen.lower.source import Source
+from lepton_cc.codegen.lower.source import Index, Source, linearize
+from lepton_cc.codegen.lower.store import store_elements
 from lepton_cc.ir.ops.movement import Pad
 
 
 def store_padded(context: KernelContext, kind: Pad, x: Source, fill: Expr) -> Block:
     """Stores `x` with `fill` around it; the dimensions behind the last padded one join it."""
+    if x.linear is None and x.type.rank > 1:
+        return _fill_and_copy(context, kind, x, fill)
     padded = [axis for axis, both in enumerate(zip(kind.low, kind.high, strict=True)) if any(both)]
     last = padded[-1] if padded else 0
     run = math.prod(x.type.dims[last + 1 :])
@@ -20,6 +23,23 @@ def store_padded(context: KernelContext, kind: Pad, x: Source, fill: Expr) -> Bl
         for values in (x.type.dims, kind.low, kind.high)
     )
     return _Padding(context, x, fill, (dims, low, high)).level(0, index(0), index(0))
+
+
+def _fill_and_copy(context: KernelContext, kind: Pad, x: Source, fill: Expr) -> Block:
+    """Fills everything, then stores the elements inside in the order that suits their reads."""
+    sink = context.sink
+
+    def filled(number: Expr) -> Block:
+        return (sink.store_linear(number, (number,), fill),)
+
+    lanes = context.lanes(sink.type.dtype)
+    around = vectorized(context.names, sink.type.num_elements, lanes, filled)
+
+    def inside(at: Index) -> Expr:
+        moved = tuple(i + low for i, low in zip(at, kind.low, strict=True))
+        return linearize(moved, sink.type.dims)
+
+    return around + store_elements(context, x, inside)
 
 
 class _Padding:

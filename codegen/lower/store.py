@@ -1,11 +1,12 @@
 """Writing a whole tensor: the loops of ops whose every result element is a source's element."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from lepton_cc.codegen.kernel.ir import Block, Expr
+from lepton_cc.codegen.kernel.affine import coefficient
+from lepton_cc.codegen.kernel.ir import INDEX, Block, Expr, Load, Var
 from lepton_cc.codegen.kernel.schedule import nest, vectorized
 from lepton_cc.codegen.lower.context import KernelContext
-from lepton_cc.codegen.lower.source import Source, linearize
+from lepton_cc.codegen.lower.source import Index, Source, linearize
 from lepton_cc.ir.types import TensorType
 
 # Short loops are left alone: below this many elements threads cost more than they give.
@@ -16,12 +17,11 @@ def store_tensor(context: KernelContext, source: Source) -> Block:
     """Computes every element of the sink's tensor from `source`.
 
     Sources that know a linear form run as one flat vector loop; others as a nest over the
-    dimensions with vectors along the last.
+    dimensions with vectors along the one that suits their reads.
     """
     sink = context.sink
     dims = sink.type.dims
     total = sink.type.num_elements
-    lanes = context.lanes(sink.type.dtype)
     if total == 0:
         return ()
     if source.linear is not None or len(dims) <= 1:
@@ -29,18 +29,61 @@ def store_tensor(context: KernelContext, source: Source) -> Block:
         def flat(number: Expr) -> Block:
             return (sink.store_linear(number, (number,), source.at_linear(number)),)
 
-        return vectorized(context.names, total, lanes, flat)
-    inner = dims[-1]
-    parallel = context.options.parallelize and total >= _PARALLEL_ELEMENTS
+        return vectorized(context.names, total, context.lanes(sink.type.dtype), flat)
+    return store_elements(context, source, lambda at: linearize(at, dims))
+
+
+def store_elements(
+    context: KernelContext, source: Source, number: Callable[[Index], Expr]
+) -> Block:
+    """Stores each element of `source` at the sink's element `number(index)`."""
+    dims, sink = source.type.dims, context.sink
+    lanes = context.lanes(sink.type.dtype)
+    lane_axis = _lane_axis(source, lanes)
+    parallel = context.options.parallelize and source.type.num_elements >= _PARALLEL_ELEMENTS
 
     def row(outer: tuple[Expr, ...]) -> Block:
-        def element(last: Expr) -> Block:
-            at = (*outer, last)
-            return (sink.store_linear(linearize(at, dims), at, source.at(at)),)
+        def element(along: Expr) -> Block:
+            at = (*outer[:lane_axis], along, *outer[lane_axis:])
+            return (sink.store_linear(number(at), at, source.at(at)),)
 
-        return vectorized(context.names, inner, lanes, element)
+        return vectorized(context.names, dims[lane_axis], lanes, element)
 
-    return nest(context.names, dims[:-1], row, parallel=parallel)
+    others = dims[:lane_axis] + dims[lane_axis + 1 :]
+    return nest(context.names, others, row, parallel=parallel)
+
+
+def _lane_axis(source: Source, lanes: int) -> int:
+    """The dimension that vectors run along: the one with the least work for an element.
+
+    Arithmetic is shared by the lanes; loads that are neither contiguous nor equal, and stores
+    along another dimension than the last, are done lane by lane.
+    """
+    dims = source.type.dims
+    last = len(dims) - 1
+    if lanes == 1:
+        return last
+    at = tuple(Var(INDEX, f"axis{axis}") for axis in range(len(dims)))
+    parts = _parts(source.at(at))
+    loads = [part for part in parts if isinstance(part, Load)]
+
+    def work(axis: int) -> tuple[float, int]:
+        gathers = sum(coefficient(load.index, at[axis]) not in (0, 1) for load in loads)
+        scatters = 0 if axis == last else 1
+        return (len(parts) / min(lanes, dims[axis]) + 2 * gathers + scatters, last - axis)
+
+    return min((axis for axis in range(len(dims)) if dims[axis] > 1), key=work, default=last)
+
+
+def _parts(root: Expr) -> tuple[Expr, ...]:
+    seen: dict[Expr, None] = {}
+    pending = [root]
+    while pending:
+        expr = pending.pop()
+        if expr not in seen:
+            seen[expr] = None
+            pending.extend(expr.operands())
+    return tuple(seen)
 
 
 def collapsed_dims(
