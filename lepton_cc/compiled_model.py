@@ -78,6 +78,11 @@ class CompiledModel:
         """The model's outputs: ONNX name, name in C, type."""
         return self.compilation.program.outputs
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the target has to say: which parts of it are not used, and why."""
+        return self.compilation.options.target.notes
+
     def run(
         self, inputs: Mapping[str, Array], *, threads: ThreadPool | None = None
     ) -> dict[str, Array]:

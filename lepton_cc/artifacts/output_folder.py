@@ -31,6 +31,7 @@ def publish(folder: Path, files: Mapping[str, bytes], manifest: Mapping[str, obj
     Raises:
         Refused: the folder cannot be written, or a file there is not ours and would be lost.
     """
+    folder = folder.resolve()
     records = {name: file_record(files[name]) for name in sorted(files)}
     text = json.dumps({**manifest, "files": records}, indent=2, ensure_ascii=False) + "\n"
     try:

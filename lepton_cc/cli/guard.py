@@ -1,9 +1,13 @@
 """How a command ends: errors on stderr, the exit code, and a reproducer for a bug of ours."""
 
 import platform
+import signal
 import sys
 import tempfile
+import threading
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,7 +42,8 @@ class _Guarded(click.Command):
     def invoke(self, ctx: click.Context) -> object:
         session = ctx.ensure_object(Session)
         try:
-            return super().invoke(ctx)
+            with _unwinding_on_termination():
+                return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:
@@ -53,9 +58,26 @@ class GuardedGroup(_Guarded, click.Group):
     """A group whose commands end well."""
 
 
+@contextmanager
+def _unwinding_on_termination() -> Iterator[None]:
+    """Lets SIGTERM unwind, so that temporary files go; its default action would leave them."""
+
+    def exit_(_signal: int, _frame: object) -> None:
+        sys.exit(1)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, exit_)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _report(error: Exception, session: Session) -> int:
     # Here and not above: these imports cost more than all of `--help`.
-    from lepton_cc.ir.diagnostics import LeptonError, UsageError
+    from lepton_cc.ir.diagnostics import Code, Diagnostic, LeptonError, UsageError
 
     if isinstance(error, UsageError):
         raise click.UsageError(str(error)) from error
@@ -63,6 +85,10 @@ def _report(error: Exception, session: Session) -> int:
         click.echo(str(error), err=True)
         return error.exit_code
     if isinstance(error, BrokenPipeError):
+        return 1
+    if isinstance(error, OSError) and error.filename is not None:
+        failure = f"{error.filename}: {error.strerror}"
+        click.echo(str(Diagnostic(Code.OUTPUT_FAILED, failure)), err=True)
         return 1
     first = str(error).splitlines()[0] if str(error) else "no message"
     click.echo(f"internal error: {type(error).__name__}: {first}", err=True)

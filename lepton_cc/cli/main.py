@@ -1,7 +1,5 @@
 """The two entry points. Nothing heavy is imported here: `--help` answers at once."""
 
-import signal
-import sys
 from collections.abc import Mapping
 from importlib import import_module
 
@@ -40,11 +38,3 @@ class _LazyGroup(GuardedGroup):
 @click.version_option(package.__version__, prog_name="lepton")
 def lepton() -> None:
     """Runs, inspects and checks what lepton-cc compiled."""
-
-
-def _terminate(_signal: int, _frame: object) -> None:
-    # Unwinds, so that temporary files go; the default action would leave them.
-    sys.exit(1)
-
-
-signal.signal(signal.SIGTERM, _terminate)

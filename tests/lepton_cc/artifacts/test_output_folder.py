@@ -110,3 +110,11 @@ def test_a_folder_in_the_way_of_a_file(tmp_path: Path) -> None:
         publish(tmp_path / "out", {"m.a": b"1"}, DOCUMENT)
     with pytest.raises(Refused, match="cannot write"):
         publish(tmp_path / "out" / "below", {"m.a": b"1"}, DOCUMENT)
+
+
+def test_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    publish(Path(), {"m.a": b"1"}, DOCUMENT)
+    assert set(contents(tmp_path / "here")) == {"m.a", MANIFEST}
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]

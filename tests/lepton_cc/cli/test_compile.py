@@ -15,6 +15,7 @@ from onnx import TensorProto, helper
 
 from lepton_cc.codegen.targets.loader import target_names
 from lepton_cc.ir.tensor import Array
+from lepton_cc.thread_pool import ThreadPool
 from tests.lepton_cc.cli.command_line import compile_
 
 
@@ -111,8 +112,11 @@ def test_verify_fails_on_what_is_wrong(
 
     whole = Executable.run
 
-    def off(self: Executable, inputs: dict[str, Array]) -> dict[str, Array]:
-        return {name: np.add(array, 1) for name, array in whole(self, inputs).items()}
+    def off(
+        self: Executable, inputs: dict[str, Array], *, threads: ThreadPool | None
+    ) -> dict[str, Array]:
+        outputs = whole(self, inputs, threads=threads)
+        return {name: np.add(array, 1) for name, array in outputs.items()}
 
     monkeypatch.setattr(Executable, "run", off)
     result = compile_(model, "--target=host", "--verify", "-o", tmp_path / "out")
@@ -207,6 +211,15 @@ def test_a_bug_of_ours_leaves_a_reproducer(
     assert "in broken" in (folder / "report.txt").read_text(encoding="utf-8")
     assert (folder / "last.lir").read_text(encoding="utf-8").count("conv(") == 2
     assert "Traceback" in compile_(model, "-vv", "-o", tmp_path / "out").stderr
+
+
+def test_a_place_that_cannot_be_written_is_no_bug(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    for option in ("-o", "--dump-ir"):
+        result = compile_(model, "-q", "-o", tmp_path / "out", option, tmp_path / "file" / "below")
+        assert result.exit_code == 1, result.output
+        assert result.stderr.startswith("error[LPT3004]: ")
+        assert not (tmp_path / "out").exists()
 
 
 def test_help_is_fast(project_root: Path) -> None:
