@@ -67,7 +67,12 @@ def quantized_product(kind: QuantizedMul, values: tuple[Expr, ...]) -> Expr:
     """The result element of QuantizedMul."""
     lhs = values[0].cast(DType.I32) - kind.lhs_zero_point
     rhs = values[1].cast(DType.I32) - kind.rhs_zero_point
-    return _rounded_product(lhs * rhs, Const(DType.F32, kind.scale), kind.range)
+    product, one = (lhs * rhs).cast(DType.F32), Const(DType.F32, 1.0)
+    # Two roundings, as the formula has them: no target may contract a product and a sum.
+    scaled = FusedMulAdd(DType.F32, product, Const(DType.F32, kind.scale), Const(DType.F32, -0.0))
+    total = FusedMulAdd(DType.F32, scaled, one, Const(DType.F32, float(kind.range.zero_point)))
+    rounded = round_to_integer(total, kind.range.low, kind.range.high)
+    return _narrowed(rounded, 0, kind.range.dtype)
 
 
 def looked_up(kind: Table, value: Expr, constant: Callable[[Array], Buffer]) -> Expr:

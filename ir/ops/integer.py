@@ -1,7 +1,7 @@
 """Integer ops of quantized models: requantize, add, multiply, tables, softmax.
 
 Their formulas are normative (docs/numerics.md): every target gives the same bits as `evaluate`.
-Scales are binary32 throughout; RNE is round half to even; the zero point is added after rounding.
+Scales are binary32 throughout; RNE is round half to even, fl rounds to binary32.
 """
 
 from collections.abc import Sequence
@@ -91,8 +91,8 @@ def fused_multiply_add(lhs: Array, rhs: Array, addend: Array) -> Array:
     to binary32 is the only one that counts (Boldo, Melquiond: Emulation of FMA, 2008).
     """
     product = lhs.astype(np.float64) * rhs.astype(np.float64)
-    addend = np.broadcast_to(addend, product.shape).astype(np.float64)
-    total = product + addend
+    product, addend = np.broadcast_arrays(product, addend.astype(np.float64))
+    total = np.asarray(product + addend)
     virtual = total - product
     error = (product - (total - virtual)) + (addend - virtual)
     bits = np.atleast_1d(total).view(np.int64).reshape(total.shape)
@@ -157,9 +157,11 @@ class QuantizedAdd(OpKind):
 
 @dataclass(frozen=True, slots=True)
 class QuantizedMul(OpKind):
-    """y = clamp(low, high, RNE(f32((lhs - lhs_zero_point) * (rhs - rhs_zero_point)) * scale) + zp).
+    """y = clamp(low, high, RNE(fl(fl(f32(product) * scale) + zero_point))).
 
-    scale = fl(fl(sa * sb) / sc) in binary32; the product of the integers is exact in i32.
+    product = (lhs - lhs_zero_point) * (rhs - rhs_zero_point), exact in i32 and below 2^24 for
+    8-bit operands; scale = fl(fl(sa * sb) / sc); every step is rounded to binary32. Here, as in
+    sums, the zero point is added before the last rounding: ONNX Runtime's QLinearMul.
     """
 
     MNEMONIC: ClassVar[str] = "quantized_mul"
@@ -181,7 +183,9 @@ class QuantizedMul(OpKind):
         lhs, rhs = arrays(operands, 2)
         left = lhs.astype(np.int32) - np.int32(self.lhs_zero_point)
         right = rhs.astype(np.int32) - np.int32(self.rhs_zero_point)
-        return (self.range.finish((left * right).astype(np.float32) * np.float32(self.scale)),)
+        scaled = (left * right).astype(np.float32) * np.float32(self.scale)
+        total = np.asarray(scaled + np.float32(self.range.zero_point))
+        return (Range(self.range.dtype, 0, self.range.low, self.range.high).finish(total),)
 
 
 @dataclass(frozen=True, slots=True)

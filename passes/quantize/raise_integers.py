@@ -19,14 +19,15 @@ from lepton_cc.passes.quantize.sums import RULES as SUMS
 from lepton_cc.passes.quantize.tables import RULES as TABLES
 
 _RULES: tuple[Rule, ...] = (
-    *SIGNED,
     *DEQUANTIZE_DOWN,
     *CONTRACTIONS,
     *TABLES,
     *SUMS,
+    *QUANTIZE_UP,
+    # Sums of unsigned integers stay so: what is not one by now becomes signed.
+    *SIGNED,
     *POOLS,
     *SOFTMAX,
-    *QUANTIZE_UP,
 )
 
 

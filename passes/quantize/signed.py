@@ -24,7 +24,10 @@ _TOP_BIT = -128
 
 
 def as_unsigned(rewriter: Rewriter, x: Value) -> Value:
-    """x + 128 as u8, of an i8 tensor."""
+    """x + 128 as u8, of an i8 tensor; what was made by `as_signed` is unmade."""
+    made = _made_signed(rewriter, x)
+    if made is not None:
+        return made
     flipped = rewriter.emit(_FLIP, x, rewriter.constant(np.asarray(_TOP_BIT, np.int8)))
     return rewriter.emit(Cast(DType.U8), flipped)
 
@@ -51,6 +54,17 @@ def made_unsigned(rewriter: Rewriter, x: Value | None) -> Value | None:
         return None
     mask = rewriter.uniform(flip.inputs[1])
     return flip.inputs[0] if mask is not None and int(mask) == _TOP_BIT else None
+
+
+def _made_signed(rewriter: Rewriter, x: Value) -> Value | None:
+    """y if x is `as_signed(y)`."""
+    flip = rewriter.producer(x)
+    if flip is None or flip.kind != _FLIP or flip.result.type.dtype is not DType.I8:
+        return None
+    cast, mask = rewriter.producer(flip.inputs[0]), rewriter.uniform(flip.inputs[1])
+    if cast is None or cast.kind != Cast(DType.I8) or mask is None or int(mask) != _TOP_BIT:
+        return None
+    return cast.inputs[0] if cast.inputs[0].type.dtype is DType.U8 else None
 
 
 def _moved_zero_point(rewriter: Rewriter, op: Op) -> Value | None:

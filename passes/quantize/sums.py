@@ -13,7 +13,8 @@ from lepton_cc.ir.ops.movement import Reshape, Transpose
 from lepton_cc.ir.ops.pointwise_functions import BinaryFunction
 from lepton_cc.ir.ops.quantization import Quantize
 from lepton_cc.ir.rewrite import Replacement, Rewriter, Rule, rule
-from lepton_cc.passes.quantize.parameters import dequantized, narrow, quantized
+from lepton_cc.passes.quantize.parameters import Dequantized, dequantized, narrow, quantized
+from lepton_cc.passes.quantize.signed import as_unsigned
 
 _ADDITIVE = (BinaryFunction.ADD, BinaryFunction.SUB)
 
@@ -21,6 +22,8 @@ _ADDITIVE = (BinaryFunction.ADD, BinaryFunction.SUB)
 @rule("quantize(dequantize(x, s, z), t) = requantize(x, s / t, z)", Quantize)
 def requantize(op: Op, rewriter: Rewriter) -> Replacement:
     """scale = f32(s / t); of accumulators s is f32(x_scale * w_scale)."""
+    if op.result.type.dtype is DType.U8:
+        return None
     by = quantized(rewriter, op)
     found = None if by is None else dequantized(rewriter, by.real)
     if by is None or found is None or np.any(found.zero_points != found.zero_points.flat[0]):
@@ -41,7 +44,10 @@ def requantize(op: Op, rewriter: Rewriter) -> Replacement:
 
 @rule("quantize(dequantize(x) + dequantize(y)) = quantized_add(x, y)", Quantize)
 def add(op: Op, rewriter: Rewriter) -> Replacement:
-    """A subtraction adds with the scale negated."""
+    """A subtraction adds with the scale negated.
+
+    Its roundings depend on the stored integers, so that sums of unsigned ones stay unsigned.
+    """
     by = quantized(rewriter, op)
     found = None if by is None else rewriter.match(by.real, Binary)
     if by is None or found is None or found[0].function not in _ADDITIVE:
@@ -49,6 +55,8 @@ def add(op: Op, rewriter: Rewriter) -> Replacement:
     lhs, rhs = (narrow(rewriter, v) for v in found[1].inputs)
     if lhs is None or rhs is None:
         return None
+    if by.range.dtype is DType.U8:
+        lhs, rhs = (_unsigned(rewriter, side) for side in (lhs, rhs))
     sign = np.float32(-1 if found[0].function is BinaryFunction.SUB else 1)
     kind = QuantizedAdd.of(
         (float(lhs.scale), lhs.zero_point),
@@ -57,6 +65,14 @@ def add(op: Op, rewriter: Rewriter) -> Replacement:
         by.range,
     )
     return (rewriter.emit(kind, lhs.x, rhs.x),)
+
+
+def _unsigned(rewriter: Rewriter, side: Dequantized) -> Dequantized:
+    """The same reals by u8 integers, if they are i8 ones."""
+    if side.x.type.dtype is not DType.I8:
+        return side
+    x = as_unsigned(rewriter, side.x)
+    return Dequantized(x, side.scales, side.zero_points + 128)
 
 
 @rule("quantize(dequantize(x) * dequantize(y)) = quantized_mul(x, y)", Quantize)

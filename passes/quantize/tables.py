@@ -19,6 +19,7 @@ from lepton_cc.ir.ops.quantization import Dequantize, Quantize, integer_bounds
 from lepton_cc.ir.rewrite import Replacement, Rewriter, Rule, rule
 from lepton_cc.ir.tensor import Array, Tensor
 from lepton_cc.passes.quantize.parameters import narrow, quantized
+from lepton_cc.passes.quantize.signed import as_unsigned
 
 _BYTES = (DType.I8, DType.U8)
 # Longer chains are no activation functions.
@@ -102,13 +103,16 @@ def tabulate(op: Op, rewriter: Rewriter) -> Replacement:
     (quantities,) = op.kind.evaluate((entries, *scalars))
     if quantities.shape != (256,):
         return None
-    return (_cheapest(rewriter, op, source, np.asarray(quantities)),)
+    if op.result.type.dtype is DType.I8:
+        return (_cheapest(rewriter, op, source, np.asarray(quantities)),)
+    signed = (quantities.astype(np.int16) - 128).astype(np.int8)
+    return (as_unsigned(rewriter, _cheapest(rewriter, op, source, signed)),)
 
 
 def _cheapest(rewriter: Rewriter, op: Op, source: Value, entries: Array) -> Value:
-    """An op with this table of results: none, a clamp, a requantization, or a table."""
+    """An op with this table of i8 results: none, a clamp, a requantization, or a table."""
     dtype = source.type.dtype
-    if op.result.type.dtype is dtype:
+    if dtype is DType.I8:
         if np.array_equal(entries, integers_of(dtype)):
             return source
         low, high = int(entries.min()), int(entries.max())
@@ -139,13 +143,14 @@ def _requantized(rewriter: Rewriter, op: Op, source: Value, entries: Array) -> V
     found = narrow(rewriter, first)
     if found is None or found.x != source:
         return None
-    bounds = Range(by.range.dtype, by.range.zero_point, int(entries.min()), int(entries.max()))
+    zero_point = by.range.zero_point - (128 if by.range.dtype is DType.U8 else 0)
+    bounds = Range(DType.I8, zero_point, int(entries.min()), int(entries.max()))
     kind = Requantize(bounds, found.zero_point)
     scale = np.asarray(found.scale / by.scale, np.float32)
     if not np.array_equal(kind.evaluate((integers_of(source.type.dtype), scale))[0], entries):
         return None
     # Bounds that the type itself gives are the type's.
-    whole = Requantize(by.range, found.zero_point)
+    whole = Requantize(Range.whole(DType.I8, zero_point), found.zero_point)
     if np.array_equal(whole.evaluate((integers_of(source.type.dtype), scale))[0], entries):
         kind = whole
     return rewriter.emit(kind, source, rewriter.constant(scale, name="scale"))
