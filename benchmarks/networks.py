@@ -43,7 +43,9 @@ class _Builder:
     def node(self, op_type: str, inputs: Sequence[str], **attributes: int | list[int]) -> str:
         """A node with one output."""
         name = f"{op_type.lower()}{len(self.nodes)}"
-        self.nodes.append(helper.make_node(op_type, inputs, [name], name, **attributes))
+        node = helper.make_node(op_type, inputs, [name], name)
+        node.attribute.extend(helper.make_attribute(k, v) for k, v in attributes.items())
+        self.nodes.append(node)
         return name
 
     def conv(self, x: str, shape: tuple[int, int, int], stride: int = 1, groups: int = 1) -> str:
@@ -60,6 +62,27 @@ class _Builder:
             pads=[size // 2] * 4,
             group=groups,
         )
+
+    def relu(self, x: str) -> str:
+        """max(x, 0)."""
+        return self.node("Relu", [x])
+
+    def classifier(
+        self, name: str, x: str, channels: int, size: int, num_classes: int
+    ) -> onnx.ModelProto:
+        """The model that ends in a fully connected layer over `x` [1, channels]."""
+        head = self.weight((num_classes, channels), channels**-0.5)
+        self.node("Gemm", [x, head, self.weight((num_classes,), 0.1)], transB=1)
+        self.nodes[-1].output[0] = "logits"
+        graph = helper.make_graph(
+            self.nodes,
+            name,
+            [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, size, size])],
+            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, num_classes])],
+            self.weights,
+        )
+        opsets = [helper.make_opsetid("", 17)]
+        return helper.make_model(graph, ir_version=8, opset_imports=opsets)
 
     def relu6(self, x: str) -> str:
         """min(max(x, 0), 6)."""
@@ -82,16 +105,34 @@ def mobilenet_v2(size: int = 224, num_classes: int = 1000) -> onnx.ModelProto:
             channels = filters
     x = build.relu6(build.conv(x, (channels, 1280, 1)))
     x = build.node("Flatten", [build.node("GlobalAveragePool", [x])])
-    head = build.weight((num_classes, 1280), 1280**-0.5)
-    logits = build.node("Gemm", [x, head, build.weight((num_classes,), 0.1)], transB=1)
-    build.nodes[-1].output[0] = "logits"
-    assert logits
-    graph = helper.make_graph(
-        build.nodes,
-        "mobilenet_v2",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, size, size])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, num_classes])],
-        build.weights,
-    )
-    opsets = [helper.make_opsetid("", 17)]
-    return helper.make_model(graph, ir_version=8, opset_imports=opsets)
+    return build.classifier("mobilenet_v2", x, 1280, size, num_classes)
+
+
+# (channels of the 3x3 convolution, blocks, stride of the first): ResNet-50 (arXiv 1512.03385),
+# with the stride in the 3x3 convolution as torchvision has it.
+_RESNET50_STAGES: Sequence[tuple[int, int, int]] = (
+    (64, 3, 1),
+    (128, 4, 2),
+    (256, 6, 2),
+    (512, 3, 2),
+)
+
+
+def resnet50(size: int = 224, num_classes: int = 1000) -> onnx.ModelProto:
+    """ResNet-50, batch norm folded: input `image` [1, 3, size, size], output `logits`."""
+    build = _Builder(seed=2)
+    x = build.relu(build.conv("image", (3, 64, 7), stride=2))
+    x = build.node("MaxPool", [x], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    channels = 64
+    for width, blocks, first_stride in _RESNET50_STAGES:
+        for block in range(blocks):
+            stride = first_stride if block == 0 else 1
+            y = build.relu(build.conv(x, (channels, width, 1)))
+            y = build.relu(build.conv(y, (width, width, 3), stride))
+            y = build.conv(y, (width, 4 * width, 1))
+            if block == 0:
+                x = build.conv(x, (channels, 4 * width, 1), stride)
+            x = build.relu(build.node("Add", [y, x]))
+            channels = 4 * width
+    x = build.node("Flatten", [build.node("GlobalAveragePool", [x])])
+    return build.classifier("resnet50", x, channels, size, num_classes)
