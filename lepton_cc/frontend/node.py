@@ -215,9 +215,9 @@ class NodeView:
 
         What hangs on a Dequantize stays: passes want the integers.
         """
-        array = self.content(value)
-        if array is not None and self._session.is_dequantized(value):
+        if self._session.is_dequantized(value):
             return value
+        array = self.content(value)
         return value if array is None else self.constant_value(array)
 
     def constant_value(self, array: Array) -> Value:
