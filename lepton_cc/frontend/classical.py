@@ -35,7 +35,7 @@ def _row(node: NodeView, name: str, size: int) -> Value:
 def import_scaler(node: NodeView) -> Sequence[Value | None]:
     """Scaler: (x - offset) scale."""
     x = _floats(node)
-    size = x.type.dims[-1]
+    size = x.type.dims[-1] if x.type.rank else 1
     shifted = node.binary(B.SUB, x, _row(node, "offset", size))
     return (node.binary(B.MUL, shifted, _row(node, "scale", size)),)
 

@@ -115,9 +115,13 @@ def import_deform_conv(node: NodeView) -> Sequence[Value | None]:
     x, weights, offsets = (node.operand(index) for index in range(3))
     size = weights.type.dims[2:]
     dims = spatial_dims(node, x)
+    if len(size) != len(dims):
+        node.refuse(f"weights {weights.type} for {x.type}", code=Code.MODEL_MALFORMED)
     window, _ = window_of(node, dims, size)
     out = window.output_dims(dims)
     groups, offset_groups = node.int("group", 1), node.int("offset_group", 1)
+    if min(groups, offset_groups) < 1:
+        node.refuse("a number of groups is not positive", code=Code.MODEL_MALFORMED)
     expected = (x.type.dims[0], offset_groups * math.prod(size) * len(dims), *out)
     channels = x.type.dims[1]
     if offsets.type.dims != expected or channels % groups or channels % offset_groups:

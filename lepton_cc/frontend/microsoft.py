@@ -115,19 +115,25 @@ def import_matmul_nbits(node: NodeView) -> Sequence[Value | None]:
     bits, block = node.int("bits", 4), node.int("block_size")
     if bits not in (4, 8) or node.optional(4) is not None:
         node.refuse(f"weights of {bits} bits, or in an order of their own, are not supported")
-    blocks = -(-depth // block)
-    packed = node.constant(1).view(np.uint8).reshape(columns, blocks, -1)
-    numbers = _nibbles(packed, block) if bits == 4 else packed
-    if numbers.shape != (columns, blocks, block):
+    if min(depth, columns, block) < 1 or depth % block:
+        node.refuse(
+            f"K is {depth}, N {columns}, the block size {block}", "K must hold whole blocks"
+        )
+    blocks = depth // block
+    stored = node.constant(1)
+    if stored.dtype != np.uint8 or stored.size != columns * depth * bits // 8:
         node.refuse(f"weights {node.operand(1).type}", code=Code.MODEL_MALFORMED)
+    packed = stored.reshape(columns, blocks, -1)
+    numbers = _nibbles(packed, block) if bits == 4 else packed
     dtype = np.dtype(ml_dtypes.uint4) if bits == 4 else np.dtype(np.uint8)
     zeros = np.full((columns, blocks, 1), 1 << (bits - 1), np.uint8)
     given = node.optional_constant(3)
-    if given is not None and given.dtype == np.uint8:
+    num_bytes = columns * -(-blocks * bits // 8)
+    if given is not None and given.dtype == np.uint8 and given.size == num_bytes:
         rows = given.reshape(columns, -1)
         zeros = (_nibbles(rows, blocks) if bits == 4 else rows).reshape(columns, blocks, 1)
     elif given is not None:
-        node.refuse(f"zero points of {given.dtype} are not supported")
+        node.refuse(f"zero points {given.dtype}{list(given.shape)} are not supported")
     scale = node.reshape(node.operand(2), (columns, blocks, 1))
     weights = node.emit(
         Dequantize(scale.type.dtype),
@@ -137,10 +143,7 @@ def import_matmul_nbits(node: NodeView) -> Sequence[Value | None]:
     )
     rows_of_depth = node.reshape(weights, (columns, blocks * block))
     right = node.emit(Transpose((1, 0)), rows_of_depth)
-    x = node.operand(0)
-    if blocks * block != depth:
-        node.refuse(f"K is {depth}, no multiple of the block size {block}")
-    y = matmul(node, x, right)
+    y = matmul(node, node.operand(0), right)
     bias = node.optional(5)
     return (y if bias is None else node.binary(B.ADD, y, bias),)
 

@@ -7,6 +7,8 @@ import numpy as np
 from lepton_cc.frontend.indexing import grid_offsets
 from lepton_cc.frontend.layout import image_positions
 from lepton_cc.frontend.node import NodeView
+from lepton_cc.ir.diagnostics import Code
+from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.graph import Value
 from lepton_cc.ir.ops.movement import Gather
 from lepton_cc.ir.ops.pointwise_functions import BinaryFunction
@@ -21,6 +23,8 @@ def max_pool_indices(node: NodeView, x: Value, window: Window, *, column_major: 
     With `column_major` the spatial dimensions count in reverse order (ONNX MaxPool-22,
     storage_order 1).
     """
+    if x.type.dtype is DType.BOOL or x.type.num_elements == 0:
+        node.refuse(f"maxima of {x.type} have no place", code=Code.MODEL_MALFORMED)
     batch, channels, *spatial = x.type.dims
     out = window.output_dims(tuple(spatial))
     num_taps, num_windows = math.prod(window.size), math.prod(out)

@@ -107,6 +107,8 @@ class _Direction:
         value = self.node.optional(operand)
         if value is None or not self.node.flag("layout"):
             return self.part(operand)
+        if value.type.rank != 3:
+            self.node.refuse(f"state {value.type} is not of rank 3", code=Code.MODEL_MALFORMED)
         batch, _, hidden = value.type.dims
         part = Slice((0, self.index, 0), (batch, 1, hidden), (1, 1, 1))
         return self.node.emit_folded(Reshape((batch, hidden)), self.node.emit(part, value))

@@ -13,6 +13,7 @@ import numpy as np
 from lepton_cc.frontend.indexing import index_dtype, strides
 from lepton_cc.frontend.node import NodeView
 from lepton_cc.frontend.registry import Operator
+from lepton_cc.frontend.windows import spatial_dims
 from lepton_cc.ir.diagnostics import Code
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.graph import Value
@@ -196,7 +197,8 @@ _GRID_MODES = {"bilinear": "linear", "bicubic": "cubic"}
 def import_grid_sample(node: NodeView) -> Sequence[Value | None]:
     """GridSample in every mode, with any number of spatial dimensions."""
     x, grid = node.operand(0), node.operand(1)
-    batch, _, *spatial = x.type.dims
+    spatial = spatial_dims(node, x)
+    batch = x.type.dims[0]
     mode = node.string("mode", "linear")
     mode = _GRID_MODES.get(mode, mode)
     padding = node.string("padding_mode", "zeros")

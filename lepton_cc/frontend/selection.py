@@ -26,7 +26,7 @@ def import_topk_1(node: NodeView) -> Sequence[Value | None]:
 
 def import_topk_10(node: NodeView) -> Sequence[Value | None]:
     """TopK with a k that is known at compile time; the result is always sorted."""
-    return _topk(node, node.constant_ints(1)[0])
+    return _topk(node, node.constant_int(1))
 
 
 def _cumulative(function: CumulativeFunction) -> Importer:
@@ -62,7 +62,9 @@ def _computed_of_constant(function: Callable[[Array], Array]) -> Importer:
 
 
 def _nonzero(x: Array) -> Array:
-    return np.asarray(np.nonzero(x), np.int64).reshape(max(x.ndim, 1), -1)
+    if x.ndim == 0:
+        return np.zeros((0, int(x != 0)), np.int64)
+    return np.asarray(np.nonzero(x), np.int64)
 
 
 def import_unique(node: NodeView) -> Sequence[Value | None]:

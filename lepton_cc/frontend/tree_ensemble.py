@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lepton_cc.frontend.forest import MODES, Forest, predictions
+from lepton_cc.frontend.limits import MAX_PARAMETERS, MAX_TABLE_ELEMENTS
 from lepton_cc.frontend.node import NodeView
 from lepton_cc.frontend.reductions import softmax
 from lepton_cc.frontend.registry import Operator
@@ -51,16 +52,16 @@ def _numbers(node: NodeView, name: str) -> Array | None:
 def _forest(node: NodeView, x: Value, votes: str, outputs: int, fill: float) -> Forest:
     """The forest of a TreeEnsembleClassifier or Regressor; `votes`: class or target."""
     trees, numbers = node.ints("nodes_treeids"), node.ints("nodes_nodeids")
-    place = {key: index for index, key in enumerate(zip(trees, numbers, strict=True))}
+    place = {key: index for index, key in enumerate(zip(trees, numbers, strict=False))}
     modes = node.strings("nodes_modes")
     if set(modes) - MODES.keys():
         node.refuse(f"node modes {sorted(set(modes) - MODES.keys())} are not supported")
-    children = np.empty((len(modes), 2), np.int32)
+    children = np.zeros((len(modes), 2), np.int32)
     branches = (node.ints("nodes_falsenodeids"), node.ints("nodes_truenodeids"))
-    weights = np.full((len(modes), outputs), fill, x.type.dtype.numpy)
+    weights = _blank(node, len(modes), outputs, fill, x)
     try:
         for column, branch in enumerate(branches):
-            for index, target in enumerate(branch):
+            for index, target in zip(range(len(modes)), branch, strict=True):
                 own = modes[index] == "LEAF"
                 children[index, column] = index if own else place[trees[index], target]
         ids = (node.ints(f"{votes}_{part}") for part in ("treeids", "nodeids", "ids"))
@@ -70,17 +71,19 @@ def _forest(node: NodeView, x: Value, votes: str, outputs: int, fill: float) -> 
         ):
             before = weights[place[tree, number], output]
             weights[place[tree, number], output] = weight if before == fill else before + weight
-    except (IndexError, KeyError):
+    except (IndexError, KeyError, ValueError):
         node.refuse("a node or a class that is referred to is not there", code=Code.MODEL_MALFORMED)
     thresholds = _numbers(node, "nodes_values")
+    if thresholds is None or thresholds.ndim != 1 or len(trees) != len(modes):
+        node.refuse("the lists of nodes differ in length", code=Code.MODEL_MALFORMED)
     missing = node.ints("nodes_missing_value_tracks_true", ())
     first = {tree: index for index, tree in reversed(list(enumerate(trees)))}
     return _checked(
         node,
         x,
         Forest(
-            np.asarray(node.ints("nodes_featureids"), np.int32),
-            np.asarray(thresholds).astype(x.type.dtype.numpy),
+            _features(node),
+            thresholds.astype(x.type.dtype.numpy),
             modes,
             children,
             np.asarray(missing or (0,) * len(modes), np.bool_),
@@ -90,11 +93,25 @@ def _forest(node: NodeView, x: Value, votes: str, outputs: int, fill: float) -> 
     )
 
 
+def _blank(node: NodeView, nodes: int, outputs: int, fill: float, x: Value) -> Array:
+    """The weights before any leaf has voted."""
+    if not 0 < outputs <= MAX_PARAMETERS or nodes * outputs > MAX_TABLE_ELEMENTS:
+        node.refuse(f"{nodes} nodes with {outputs} outputs each", code=Code.LIMIT_EXCEEDED)
+    return np.full((nodes, outputs), fill, x.type.dtype.numpy)
+
+
+def _features(node: NodeView) -> Array:
+    """The features that the nodes compare; a number far outside stays outside."""
+    return np.clip(np.asarray(node.ints("nodes_featureids"), np.int64), -1, 2**31 - 1).astype(
+        np.int32
+    )
+
+
 def _checked(node: NodeView, x: Value, forest: Forest) -> Forest:
-    inner = np.asarray([mode != "LEAF" for mode in forest.modes])
-    used = forest.features[inner]
     sizes = {len(forest.thresholds), len(forest.features), len(forest.missing_is_true)}
-    if sizes != {len(forest.modes)} or np.any((used < 0) | (used >= x.type.dims[1])):
+    inner = np.asarray([mode != "LEAF" for mode in forest.modes], np.bool_)
+    used = forest.features[inner] if sizes == {inner.size} else np.full(1, -1)
+    if not forest.roots.size or np.any((used < 0) | (used >= x.type.dims[1])):
         node.refuse(f"the trees do not fit {x.type}", code=Code.MODEL_MALFORMED)
     try:
         _ = forest.depth
@@ -187,7 +204,7 @@ def import_tree_ensemble(node: NodeView) -> Sequence[Value | None]:
     children = np.empty((inner + count, 2), np.int32)
     children[inner:] = np.arange(inner, inner + count).reshape(-1, 1)
     sides = (("nodes_falsenodeids", "nodes_falseleafs"), ("nodes_truenodeids", "nodes_trueleafs"))
-    weights = np.full((inner + count, outputs), fill, dtype)
+    weights = _blank(node, inner + count, outputs, fill, x)
     try:
         for column, (ids, are_leaves) in enumerate(sides):
             target = np.asarray(node.ints(ids))
@@ -196,17 +213,20 @@ def import_tree_ensemble(node: NodeView) -> Sequence[Value | None]:
         weights[inner + np.arange(count), leaf_targets] = given
         if np.any((children < 0) | (children >= inner + count)):
             raise IndexError
-    except (IndexError, ValueError):
+    except (IndexError, ValueError, OverflowError):
         node.refuse("a node or a leaf that is referred to is not there", code=Code.MODEL_MALFORMED)
     missing = node.ints("nodes_missing_value_tracks_true", (0,) * inner)
+    roots = np.asarray(node.ints("tree_roots"), np.int64)
+    if np.any((roots < 0) | (roots >= inner)):
+        node.refuse("a root is no node", code=Code.MODEL_MALFORMED)
     splits = node.tensor("nodes_splits").reshape(-1).astype(dtype)
     forest = Forest(
-        np.asarray((*node.ints("nodes_featureids"), *(0,) * count), np.int32),
+        np.concatenate((_features(node), np.zeros(count, np.int32))),
         np.concatenate((splits, np.zeros(count, dtype))),
         (*(_MODE_NAMES[number] for number in numbers), *("LEAF",) * count),
         children,
         np.asarray((*missing, *(0,) * count), np.bool_),
-        np.asarray(node.ints("tree_roots"), np.int32),
+        roots.astype(np.int32),
         weights,
     )
     y = predictions(node, _checked(node, x, forest), x, aggregate)
