@@ -29,8 +29,8 @@ _Answer = TypeVar("_Answer")
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = ROOT.parent / "shared" / "models" / "mlperf_tiny"
-NUM_TURNS = 31
-TURN_SECONDS = 0.02
+NUM_TURNS = 301
+TURN_SECONDS = 0.002
 _COMMAND = "from lepton_cc.cli.main import lepton_cc; lepton_cc()"
 
 
