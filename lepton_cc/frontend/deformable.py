@@ -126,6 +126,13 @@ def import_deform_conv(node: NodeView) -> Sequence[Value | None]:
     channels = x.type.dims[1]
     if offsets.type.dims != expected or channels % groups or channels % offset_groups:
         node.refuse(f"offsets {offsets.type} for {x.type}", code=Code.MODEL_MALFORMED)
+    mask = node.optional(4)
+    if mask is not None and mask.type.dims != (
+        x.type.dims[0],
+        offset_groups * math.prod(size),
+        *out,
+    ):
+        node.refuse(f"mask {mask.type} for offsets {offsets.type}", code=Code.MODEL_MALFORMED)
     samples = _samples(node, _Sampling(node, window, dims, out), offset_groups)
     # [N, K, *out, C] as rows [N * P] of K by C.
     rank, taps = len(dims), math.prod(size)
