@@ -115,7 +115,7 @@ def import_matmul_nbits(node: NodeView) -> Sequence[Value | None]:
     bits, block = node.int("bits", 4), node.int("block_size")
     if bits not in (4, 8) or node.optional(4) is not None:
         node.refuse(f"weights of {bits} bits, or in an order of their own, are not supported")
-    if min(depth, columns, block) < 1 or depth % block:
+    if min(depth, columns, block) < 1 or depth % block or block * bits % 8:
         node.refuse(
             f"K is {depth}, N {columns}, the block size {block}", "K must hold whole blocks"
         )
