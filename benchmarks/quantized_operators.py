@@ -303,7 +303,7 @@ CASES: dict[str, _Make] = {
         "AveragePool", (1, 16, 56, 56), kernel_shape=[3, 3], pads=[1, 1, 1, 1]
     ),
     "max pool": unary("MaxPool", (1, 16, 56, 56), kept=True, kernel_shape=[3, 3], strides=[1, 1]),
-    "max pool, rescaled": unary("MaxPool", (1, 16, 56, 56), kernel_shape=[3, 3], strides=[2, 2]),
+    "max pool, rescaled": unary("MaxPool", (1, 64, 56, 56), kernel_shape=[3, 3], strides=[2, 2]),
     "sigmoid": unary("Sigmoid", (51200,), (1 / 300, 1 / 120)),
     "leaky relu": unary("LeakyRelu", (51200,), alpha=0.1),
     "tanh": unary("Tanh", (51200,), (1 / 130, 1 / 60)),

@@ -32,13 +32,14 @@ def compile(
     dims: Mapping[str, int] | None = None,
     constants: Mapping[str, Array] | None = None,
     name: str = "",
+    require_integer: bool = False,
 ) -> "CompiledModel":
     """Compiles an ONNX model: a path, or an `onnx.ModelProto`.
 
     `target` is the name of a target, `host` for the best level of this machine, or a TOML file.
     `opt` is 0 to 3 or "s". `dims` binds open dimensions by name; `constants` gives inputs a value
     that is known now, they vanish from the interface. `name` prefixes every symbol (default: the
-    file's name).
+    file's name). `require_integer` refuses a model of which anything stays float.
 
     Raises:
         Refused: the model, or something it wants, is not supported; with every reason.
@@ -48,7 +49,9 @@ def compile(
         level = OptLevel(str(opt))
     except ValueError:
         raise UsageError(f"opt={opt!r} is none of 0, 1, 2, 3, 's'") from None
-    options = CompileOptions(load_target(target), level, name, dims or {}, constants or {})
+    options = CompileOptions(
+        load_target(target), level, name, dims or {}, constants or {}, require_integer
+    )
     source = model_source(model)
     return CompiledModel(compile_model(source, options), model_sha256(source))
 

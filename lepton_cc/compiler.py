@@ -12,11 +12,14 @@ from lepton_cc.codegen.assemble import assemble, c_identifier
 from lepton_cc.codegen.program import Program
 from lepton_cc.frontend.importer import import_model
 from lepton_cc.frontend.model_source import ModelSource, source_name
+from lepton_cc.ir.diagnostics import Refused
 from lepton_cc.ir.graph import Graph
 from lepton_cc.ir.target import Target
 from lepton_cc.ir.tensor import Array
 from lepton_cc.levels import LEVELS, OptLevel
 from lepton_cc.passes.manager import Observer, PassManager, PassRecord
+from lepton_cc.passes.quantize.float_ops import FloatOp, float_ops
+from lepton_cc.passes.quantize.raise_integers import RaiseIntegers
 
 Progress = Callable[[str], None]
 
@@ -26,7 +29,7 @@ class CompileOptions:
     """What the user chose.
 
     name: prefix of every symbol; dims: sizes of open dimensions; constants: graph inputs that are
-    known now and vanish from the interface.
+    known now and vanish from the interface; require_integer: whether a float op is an error.
     """
 
     target: Target
@@ -34,12 +37,14 @@ class CompileOptions:
     name: str = ""
     dims: Mapping[str, int] = field(default_factory=dict)
     constants: Mapping[str, Array] = field(default_factory=dict)
+    require_integer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Compilation:
     """Every stage of one compilation: what was imported, what passes made of it, the program.
 
+    `float_ops` is what stayed float when the integers were raised, each with its reason;
     `stage_seconds` holds (stage, seconds) in order.
     """
 
@@ -48,7 +53,23 @@ class Compilation:
     graph: Graph
     records: tuple[PassRecord, ...]
     program: Program
+    float_ops: tuple[FloatOp, ...]
     stage_seconds: tuple[tuple[str, float], ...]
+
+
+class _FloatOps:
+    """Observes the pipeline: finds what stayed float, right after the integers were raised."""
+
+    def __init__(self, *, allowed: bool) -> None:
+        self.found: tuple[FloatOp, ...] = ()
+        self._allowed = allowed
+
+    def __call__(self, record: PassRecord, graph: Graph) -> None:
+        if record.name != RaiseIntegers.NAME:
+            return
+        self.found = float_ops(graph)
+        if self.found and not self._allowed:
+            raise Refused(float_op.diagnostic() for float_op in self.found)
 
 
 def model_name(source: ModelSource, given: str) -> str:
@@ -80,11 +101,12 @@ def compile_model(
     imported = import_model(source, dims=dict(options.dims), constants=dict(options.constants))
     level = LEVELS[options.level]
     begin("passes")
-    manager = PassManager(level.pipeline(options.target), observers)
+    floats = _FloatOps(allowed=not options.require_integer)
+    manager = PassManager(level.pipeline(options.target), (*observers, floats))
     graph = manager.run(imported)
     begin("lower")
     name = model_name(source, options.name)
     program = assemble(graph, name, options.target, level.schedule, reorder=level.reorder)
     begin("done")
     stages = tuple((s, b - a) for (s, a), (_, b) in itertools.pairwise(seconds))
-    return Compilation(options, imported, graph, manager.records, program, stages)
+    return Compilation(options, imported, graph, manager.records, program, floats.found, stages)

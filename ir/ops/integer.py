@@ -130,12 +130,14 @@ class QuantizedAdd(OpKind):
     ) -> "QuantizedAdd":
         """The op for (scale, zero point) of the operands and the result's scale.
 
-        a = fl(sa / sc), b = fl(sb / sc), offset = fl(zc - fl(fl(a za) + fl(b zb))), in binary32.
+        a = fl(sa / sc), b = fl(sb / sc), offset = fl(zc - fma(a, za, fl(b zb))), in binary32.
         """
         a = np.float32(lhs[0]) / np.float32(result_scale)
         b = np.float32(rhs[0]) / np.float32(result_scale)
-        points = a * np.float32(lhs[1]) + b * np.float32(rhs[1])
-        offset = np.float32(range_.zero_point) - points
+        points = fused_multiply_add(
+            np.asarray(a), _binary32(lhs[1]), np.asarray(b * np.float32(rhs[1]))
+        )
+        offset = np.float32(range_.zero_point) - np.float32(points)
         return QuantizedAdd(float(a), float(b), float(offset), range_)
 
     def infer(self, operands: Sequence[TensorType | None]) -> tuple[TensorType, ...]:

@@ -49,6 +49,7 @@ class _Wishes:
     help="lib, obj, asm, c, llvm, ir, program, elf [default: lib, and elf for a bare-metal core]",
 )
 @options.dims
+@options.require_integer
 @click.option("--dump-ir", type=options.FILE, metavar="DIR", help="Write the graph of each pass.")
 @click.option(
     "--print-ir-after", multiple=True, metavar="PASS|all", help="Print the graph after a pass."
@@ -78,6 +79,7 @@ def lepton_cc(
     name: str,
     emit: str,
     dims: tuple[str, ...],
+    require_integer: bool,
     dump_ir: Path | None,
     print_ir_after: tuple[str, ...],
     verify: bool,
@@ -96,7 +98,9 @@ def lepton_cc(
     session.verbosity = verbosity
     chosen = load_target(target)
     _emit_kinds(emit, chosen)
-    choices = CompileOptions(chosen, OptLevel(level), name, options.read_dims(dims))
+    choices = CompileOptions(
+        chosen, OptLevel(level), name, options.read_dims(dims), require_integer=require_integer
+    )
     _compile(model, choices, wishes, session, jobs)
 
 

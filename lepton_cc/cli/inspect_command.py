@@ -13,8 +13,10 @@ from lepton_cc.cli.guard import GuardedCommand, Session
 from lepton_cc.cli.tables import print_table
 
 if TYPE_CHECKING:
+    from lepton_cc.compiler import Compilation
     from lepton_cc.ir.graph import Graph
     from lepton_cc.passes.memory import MemoryPlan
+    from lepton_cc.passes.quantize.float_ops import FloatOp
     from lepton_cc.report import LayerReport, MemoryReport
 
 _LIR = ".lir"
@@ -81,7 +83,7 @@ def _inspect_folder(folder: Path, as_json: bool) -> None:
     except (OSError, ValueError) as error:
         raise refuse(Code.MODEL_UNREADABLE, f"{folder / name}: {error}") from error
     passes = [dict(fields) for fields in build.passes]
-    _show(build.memory, build.layers, plan, passes, as_json)
+    _show(build.memory, build.layers, plan, passes, None, as_json)
 
 
 def _inspect_model(
@@ -98,7 +100,14 @@ def _inspect_model(
     compilation = compile_model(model, chosen, observers=[session])
     artifacts = Artifacts(compilation)
     passes = pass_fields(compilation)
-    _show(artifacts.memory, artifacts.layers, compilation.program.plan, passes, as_json)
+    floats = compilation.float_ops if _is_quantized(compilation) else None
+    _show(artifacts.memory, artifacts.layers, compilation.program.plan, passes, floats, as_json)
+
+
+def _is_quantized(compilation: "Compilation") -> bool:
+    from lepton_cc.passes.quantize.raise_integers import RaiseIntegers
+
+    return any(r.name == RaiseIntegers.NAME and r.rewrites for r in compilation.records)
 
 
 def _show(
@@ -106,8 +115,10 @@ def _show(
     layers: "Sequence[LayerReport]",
     plan: "MemoryPlan",
     passes: Sequence[dict[str, object]],
+    floats: "Sequence[FloatOp] | None",
     as_json: bool,
 ) -> None:
+    """`floats`: what stayed float of a quantized model; None of another, or where it is unknown."""
     if as_json:
         document = {
             "memory": dataclasses.asdict(memory),
@@ -115,12 +126,31 @@ def _show(
             "plan": json.loads(plan.to_json()),
             "passes": list(passes),
         }
+        if floats is not None:
+            document["float_ops"] = [
+                {"operation": o.op.kind.mnemonic, "nodes": o.op.location.nodes, "reason": o.reason}
+                for o in floats
+            ]
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
         return
     _print_memory(memory)
     _print_layers(layers)
     _print_plan(plan)
     _print_passes(passes)
+    if floats is not None:
+        _print_floats(floats)
+
+
+def _print_floats(floats: "Sequence[FloatOp]") -> None:
+    click.echo()
+    if not floats:
+        click.echo("integers throughout: nothing stays float between the inputs and the outputs")
+        return
+    print_table(
+        "what stays float",
+        ("operation", "why", "ONNX nodes"),
+        [(o.op.kind.mnemonic, o.reason, " ".join(o.op.location.nodes)) for o in floats],
+    )
 
 
 def _print_memory(memory: "MemoryReport") -> None:

@@ -19,6 +19,9 @@ level = click.option(
 dims = click.option(
     "--dim", "dims", multiple=True, metavar="NAME=N", help="Bind an open dimension of the model."
 )
+require_integer = click.option(
+    "--require-integer", is_flag=True, help="Refuse the model if anything stays float; list it."
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from lepton_cc.ir.dtype import DType
-from lepton_cc.ir.graph import Op
+from lepton_cc.ir.graph import Op, Value
 from lepton_cc.ir.op_kind import OpKind
 from lepton_cc.ir.ops.elementwise import Binary, Clamp
 from lepton_cc.ir.ops.integer import QuantizedAdd, QuantizedMul, QuantizedSoftmax, Requantize
@@ -46,7 +46,8 @@ def requantize(op: Op, rewriter: Rewriter) -> Replacement:
 def add(op: Op, rewriter: Rewriter) -> Replacement:
     """A subtraction adds with the scale negated.
 
-    Its roundings depend on the stored integers, so that sums of unsigned ones stay unsigned.
+    Its roundings depend on the stored integers, so that sums of unsigned ones stay unsigned; and
+    on their order: as in ONNX Runtime the operand that is repeated innermost comes second.
     """
     by = quantized(rewriter, op)
     found = None if by is None else rewriter.match(by.real, Binary)
@@ -57,14 +58,21 @@ def add(op: Op, rewriter: Rewriter) -> Replacement:
         return None
     if by.range.dtype is DType.U8:
         lhs, rhs = (_unsigned(rewriter, side) for side in (lhs, rhs))
-    sign = np.float32(-1 if found[0].function is BinaryFunction.SUB else 1)
-    kind = QuantizedAdd.of(
-        (float(lhs.scale), lhs.zero_point),
-        (float(sign * rhs.scale), rhs.zero_point),
-        float(by.scale),
-        by.range,
-    )
+    if found[0].function is BinaryFunction.SUB:
+        rhs = replace(rhs, scales=-rhs.scales)
+    if _is_repeated_innermost(lhs.x, op.result):
+        lhs, rhs = rhs, lhs
+    sides = [(float(side.scale), side.zero_point) for side in (lhs, rhs)]
+    kind = QuantizedAdd.of(sides[0], sides[1], float(by.scale), by.range)
     return (rewriter.emit(kind, lhs.x, rhs.x),)
+
+
+def _is_repeated_innermost(operand: Value, result: Value) -> bool:
+    """True if one element of the operand meets all those of the result's last dimension."""
+    dims = result.type.dims
+    padded = (1,) * (len(dims) - operand.type.rank) + operand.type.dims
+    inner = next((axis for axis in reversed(range(len(dims))) if dims[axis] != 1), None)
+    return inner is not None and padded[inner] == 1
 
 
 def _unsigned(rewriter: Rewriter, side: Dequantized) -> Dequantized:
