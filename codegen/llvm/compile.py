@@ -50,6 +50,8 @@ def _optimized(
         module.verify()
     except RuntimeError as error:
         raise InternalError(f"LLVM does not accept the generated module: {error}") from error
+    # Without it, LLVM takes pointers for 64 bits wide, in arrays of pointers, too.
+    module.data_layout = str(machine.target_data)
     # Kernels are vectorized and unrolled by their schedules; LLVM's own would do it twice.
     tuning = llvm.create_pipeline_tuning_options(speed_level)
     if small:

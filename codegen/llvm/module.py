@@ -246,25 +246,7 @@ class _ModuleEmitter:
 
     def _entry_points(self) -> list[str]:
         name = self._program.name
-        checks = [
-            "entry:",
-            "  %in.null = icmp eq ptr %in, null",
-            "  %out.null = icmp eq ptr %out, null",
-            "  %arena.null = icmp eq ptr %arena, null",
-            "  %io.null = or i1 %in.null, %out.null",
-            "  %null = or i1 %io.null, %arena.null",
-            "  br i1 %null, label %bad.null, label %aligned",
-            "bad.null:",
-            f"  ret i32 {_NULL_ARGUMENT}",
-            "aligned:",
-            f"  %address = ptrtoint ptr %arena to {self._index}",
-            f"  %low = and {self._index} %address, {_ARENA_ALIGNMENT - 1}",
-            f"  %misaligned = icmp ne {self._index} %low, 0",
-            "  br i1 %misaligned, label %bad.arena, label %good",
-            "bad.arena:",
-            f"  ret i32 {_MISALIGNED_ARENA}",
-            "good:",
-        ]
+        checks = _argument_checks(self._index, arena=self._program.arena_bytes > 0)
         points = []
         for suffix, extra, parallel in (
             ("", "", "null"),
@@ -285,6 +267,36 @@ class _ModuleEmitter:
                 )
             )
         return points
+
+
+def _argument_checks(index: str, *, arena: bool) -> list[str]:
+    """Refuses null pointers, and an arena that is needed but not aligned; `good` goes on."""
+    checked = ["in", "out", "arena"] if arena else ["in", "out"]
+    lines = ["entry:", *(f"  %{name}.null = icmp eq ptr %{name}, null" for name in checked)]
+    lines.append("  %io.null = or i1 %in.null, %out.null")
+    if not arena:
+        return [
+            *lines,
+            "  br i1 %io.null, label %bad.null, label %good",
+            "bad.null:",
+            f"  ret i32 {_NULL_ARGUMENT}",
+            "good:",
+        ]
+    return [
+        *lines,
+        "  %null = or i1 %io.null, %arena.null",
+        "  br i1 %null, label %bad.null, label %aligned",
+        "bad.null:",
+        f"  ret i32 {_NULL_ARGUMENT}",
+        "aligned:",
+        f"  %address = ptrtoint ptr %arena to {index}",
+        f"  %low = and {index} %address, {_ARENA_ALIGNMENT - 1}",
+        f"  %misaligned = icmp ne {index} %low, 0",
+        "  br i1 %misaligned, label %bad.arena, label %good",
+        "bad.arena:",
+        f"  ret i32 {_MISALIGNED_ARENA}",
+        "good:",
+    ]
 
 
 _ESCAPES = tuple(
