@@ -34,17 +34,17 @@ def model(nodes: Sequence[NodeProto], inputs: Sequence[Port], outputs: Sequence[
     )
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     proto.ir_version = 8
-    return proto.SerializeToString()
+    return bytes(proto.SerializeToString())
 
 
-def node(op_type: str, inputs: str, outputs: str, **attributes: object) -> NodeProto:
+def node(op_type: str, inputs: str, outputs: str) -> NodeProto:
     """A node with operands and results separated by blanks."""
-    return helper.make_node(op_type, inputs.split(), outputs.split(), **attributes)
+    return helper.make_node(op_type, inputs.split(), outputs.split())
 
 
 CASES = {
     "no inputs": model(
-        [node("Constant", "", "y", value=numpy_helper.from_array(np.arange(3, dtype=np.float32)))],
+        [helper.make_node("Constant", [], ["y"], value_floats=[0.0, 1.0, 2.0])],
         [],
         [("y", F32, [3])],
     ),
