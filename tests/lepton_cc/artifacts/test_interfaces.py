@@ -64,7 +64,9 @@ CASES = {
         [(name, F32, [7]) for name in "yzw"],
     ),
     "a scalar": model(
-        [node("ReduceSum", "x", "y", keepdims=0)], [("x", F32, [4])], [("y", F32, [])]
+        [helper.make_node("ReduceSum", ["x"], ["y"], keepdims=0)],
+        [("x", F32, [4])],
+        [("y", F32, [])],
     ),
     "an input that nobody reads": model(
         [node("Relu", "x", "y")], [("z", F32, [2]), ("x", F32, [4])], [("y", F32, [4])]
