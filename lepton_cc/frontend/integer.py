@@ -1,6 +1,6 @@
 """ONNX integer contractions: MatMulInteger, ConvInteger, QLinearMatMul, QLinearConv, QGemm.
 
-Zero points are subtracted in i32, products accumulate in i32, and a result goes back to 8 bits by
+Products of differences to the zero points accumulate in i32, and a result goes back to 8 bits by
 `requantized`, bit for bit as docs/numerics.md defines it.
 """
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from lepton_cc.frontend.convolution import to_channels_first, to_channels_last
 from lepton_cc.frontend.linear import matmul
+from lepton_cc.frontend.narrow import Operand, activation, known_integer, requantize, weights
 from lepton_cc.frontend.node import NodeView
 from lepton_cc.frontend.quantization import quantization_parameter
 from lepton_cc.frontend.registry import Operator
@@ -17,6 +18,7 @@ from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.graph import Value
 from lepton_cc.ir.ops.conv import Conv
 from lepton_cc.ir.ops.elementwise import Binary, Cast, Clamp
+from lepton_cc.ir.ops.matmul import MatMul
 from lepton_cc.ir.ops.movement import Transpose
 from lepton_cc.ir.ops.pointwise_functions import BinaryFunction, UnaryFunction
 from lepton_cc.ir.ops.quantization import integer_bounds
@@ -42,6 +44,9 @@ def requantized(node: NodeView, total: Value, multiplier: Value, zero_point: Val
     dtype = zero_point.type.dtype
     if not dtype.is_integer:
         node.refuse(f"the zero point is {zero_point.type}, no integer", code=Code.TYPE_MISMATCH)
+    narrow = requantize(node, total, multiplier, zero_point)
+    if narrow is not None:
+        return narrow
     low, high = integer_bounds(dtype)
     scaled = node.binary(BinaryFunction.MUL, node.cast(total, DType.F32), multiplier)
     rounded = node.emit(Clamp(-_FAR, _FAR), node.unary(UnaryFunction.ROUND, scaled))
@@ -75,12 +80,29 @@ def _optional_scalar(node: NodeView, index: int) -> Value | None:
     return None if value is None else scalar_like(node, value)
 
 
+def integer_product(
+    node: NodeView, sides: tuple[Value, Value], zero_points: tuple[Value | None, Value | None]
+) -> Value:
+    """The i32 product of matrices, each less its zero point."""
+    (lhs, rhs), (lhs_zero, rhs_zero) = sides, zero_points
+    left = activation(node, lhs, lhs_zero)
+    if node.content(rhs) is None and known_integer(node, rhs_zero) is not None:
+        right = activation(node, rhs, rhs_zero)
+    else:
+        right = Operand(weights(node, rhs, rhs_zero))
+    if max(left.value.type.dtype.bits, right.value.type.dtype.bits) > 16:
+        left, right = (
+            Operand(centered(node, *pair)) for pair in ((lhs, lhs_zero), (rhs, rhs_zero))
+        )
+    kind = MatMul(left.zero_point, right.zero_point)
+    return matmul(node, left.value, right.value, kind)
+
+
 def import_matmul_integer(node: NodeView) -> Sequence[Value | None]:
     """MatMulInteger with zero points for each row of the left, each column of the right side."""
     lhs, rhs = node.operand(0), node.operand(1)
-    left = centered(node, lhs, _per_row(node, node.optional(2), lhs))
-    right = centered(node, rhs, _optional_scalar(node, 3))
-    return (matmul(node, left, right),)
+    zeros = _per_row(node, node.optional(2), lhs), _optional_scalar(node, 3)
+    return (integer_product(node, (lhs, rhs), zeros),)
 
 
 def import_qlinear_matmul(node: NodeView) -> Sequence[Value | None]:
@@ -89,7 +111,7 @@ def import_qlinear_matmul(node: NodeView) -> Sequence[Value | None]:
     lhs_scale, lhs_zero = (_per_row(node, node.operand(index), lhs) for index in (1, 2))
     rhs_scale, rhs_zero = (scalar_like(node, node.operand(index)) for index in (4, 5))
     y_scale, y_zero = (scalar_like(node, node.operand(index)) for index in (6, 7))
-    total = matmul(node, centered(node, lhs, lhs_zero), centered(node, rhs, rhs_zero))
+    total = integer_product(node, (lhs, rhs), (lhs_zero, rhs_zero))
     assert lhs_scale is not None
     multiplier = output_multiplier(
         node, *(node.cast(v, DType.F32) for v in (lhs_scale, rhs_scale, y_scale))
@@ -106,35 +128,47 @@ def _per_output(node: NodeView, parameter: Value | None, rank: int) -> Value | N
     return node.reshape(parameter, (parameter.type.num_elements, *[1] * (rank - 1)))
 
 
-def integer_conv(node: NodeView, x: Value, weights: Value, bias: Value | None) -> Value:
-    """The convolution of i32 tensors x [N, C, *S] and weights [O, C / groups, *K]: [N, *S, O]."""
-    if weights.type.rank != x.type.rank:
-        node.refuse(f"weights {weights.type} for {x.type}", code=Code.MODEL_MALFORMED)
-    size = weights.type.dims[2:]
-    window, _ = window_of(node, spatial_dims(node, x), size)
-    order = (*range(2, weights.type.rank), 1, 0)
-    packed = node.emit_folded(Transpose(order), weights)
-    return node.emit(Conv(window, node.int("group", 1)), to_channels_last(node, x), packed, bias)
+def _integer_conv(
+    node: NodeView,
+    sides: tuple[Value, Value],
+    zero_points: tuple[Value | None, Value | None],
+    bias: Value | None,
+) -> Value:
+    """The i32 convolution of x [N, C, *S] by weights [O, C / groups, *K]: [N, *S, O]."""
+    (given, kernel), (x_zero, w_zero) = sides, zero_points
+    if kernel.type.rank != given.type.rank:
+        node.refuse(f"weights {kernel.type} for {given.type}", code=Code.MODEL_MALFORMED)
+    size = kernel.type.dims[2:]
+    window, _ = window_of(node, spatial_dims(node, given), size)
+    x, taps = activation(node, given, x_zero), weights(node, kernel, w_zero)
+    if max(x.value.type.dtype.bits, taps.type.dtype.bits) > 16:
+        x, taps = Operand(centered(node, given, x_zero)), centered(node, kernel, w_zero)
+    order = (*range(2, kernel.type.rank), 1, 0)
+    packed = node.emit_folded(Transpose(order), taps)
+    kind = Conv(window, node.int("group", 1), x.zero_point)
+    images = to_channels_last(node, x.value)
+    if bias is None or node.content(bias) is not None:
+        return node.emit(kind, images, packed, bias)
+    # Nothing is known of its size, so that it is added with wrapping.
+    return node.binary(BinaryFunction.ADD, node.emit(kind, images, packed), bias)
 
 
 def import_conv_integer(node: NodeView) -> Sequence[Value | None]:
     """ConvInteger with a zero point for each output channel of the weights."""
-    weights = node.operand(1)
-    x = centered(node, node.operand(0), _optional_scalar(node, 2))
-    zero_point = _per_output(node, node.optional(3), weights.type.rank)
-    total = integer_conv(node, x, centered(node, weights, zero_point), None)
-    return (to_channels_first(node, total),)
+    x, kernel = node.operand(0), node.operand(1)
+    zeros = _optional_scalar(node, 2), _per_output(node, node.optional(3), kernel.type.rank)
+    return (to_channels_first(node, _integer_conv(node, (x, kernel), zeros, None)),)
 
 
 def import_qlinear_conv(node: NodeView) -> Sequence[Value | None]:
     """QLinearConv with scales and zero points for each output channel of the weights."""
-    weights = node.operand(3)
+    kernel = node.operand(3)
     x_scale, x_zero = (scalar_like(node, node.operand(index)) for index in (1, 2))
     w_scale = scalar_like(node, node.operand(4))
-    w_zero = _per_output(node, node.operand(5), weights.type.rank)
+    w_zero = _per_output(node, node.operand(5), kernel.type.rank)
     y_scale, y_zero = (scalar_like(node, node.operand(index)) for index in (6, 7))
-    x = centered(node, node.operand(0), x_zero)
-    total = integer_conv(node, x, centered(node, weights, w_zero), node.optional(8))
+    sides = node.operand(0), kernel
+    total = _integer_conv(node, sides, (x_zero, w_zero), node.optional(8))
     # Channels are last here, so that a scale for each of them broadcasts as it is.
     multiplier = output_multiplier(node, x_scale, w_scale, y_scale)
     return (to_channels_first(node, requantized(node, total, multiplier, y_zero)),)
@@ -148,10 +182,11 @@ def import_qgemm(node: NodeView) -> Sequence[Value | None]:
     b, b_scale, b_zero = node.operand(3), *(scalar_like(node, node.operand(i)) for i in (4, 5))
     axis = 0 if node.flag("transB") else 1
     zero_point = quantization_parameter(node, b_zero, b.type.dims, axis)
-    left, right = centered(node, a, a_zero), centered(node, b, zero_point)
-    left = node.transpose(left, (1, 0)) if node.flag("transA") else left
-    right = node.emit_folded(Transpose((1, 0)), right) if node.flag("transB") else right
-    total = matmul(node, left, right)
+    lhs = node.transpose(a, (1, 0)) if node.flag("transA") else a
+    rhs = node.emit_folded(Transpose((1, 0)), b) if node.flag("transB") else b
+    if node.flag("transB") and zero_point.type.rank == 2:
+        zero_point = node.emit_folded(Transpose((1, 0)), zero_point)
+    total = integer_product(node, (lhs, rhs), (a_zero, zero_point))
     bias = node.optional(6)
     if bias is not None:
         total = node.binary(BinaryFunction.ADD, total, bias)

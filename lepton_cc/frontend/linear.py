@@ -11,14 +11,14 @@ from lepton_cc.ir.ops.pointwise_functions import BinaryFunction as B
 from lepton_cc.ir.ops.pointwise_functions import UnaryFunction as U
 
 
-def matmul(node: NodeView, lhs: Value, rhs: Value) -> Value:
+def matmul(node: NodeView, lhs: Value, rhs: Value, kind: MatMul | None = None) -> Value:
     """NumPy's matmul: a vector is a row on the left, a column on the right."""
     if lhs.type.rank == 0 or rhs.type.rank == 0:
         node.refuse(f"cannot multiply {lhs.type} by {rhs.type}", code=Code.TYPE_MISMATCH)
     row, column = lhs.type.rank == 1, rhs.type.rank == 1
     left = node.reshape(lhs, (1, *lhs.type.dims)) if row else lhs
     right = node.reshape(rhs, (*rhs.type.dims, 1)) if column else rhs
-    y = node.emit(MatMul(), left, right)
+    y = node.emit(kind or MatMul(), left, right)
     dims = y.type.dims
     kept = (*dims[:-2], *(() if row else dims[-2:-1]), *(() if column else dims[-1:]))
     return node.reshape(y, kept)

@@ -6,10 +6,11 @@ import ml_dtypes
 import numpy as np
 
 from lepton_cc.frontend.activations import gelu_tanh
-from lepton_cc.frontend.integer import centered, scalar_like
+from lepton_cc.frontend.integer import integer_product, scalar_like
 from lepton_cc.frontend.linear import matmul
 from lepton_cc.frontend.node import NodeView
 from lepton_cc.frontend.normalization import layer_norm
+from lepton_cc.frontend.quantization import dynamically_quantized
 from lepton_cc.frontend.registry import Operator
 from lepton_cc.ir.diagnostics import Code
 from lepton_cc.ir.dtype import DType
@@ -89,18 +90,33 @@ def import_skip_simplified_layer_normalization(node: NodeView) -> Sequence[Value
     return node.emit(kind, total, node.operand(2)), None, None, total
 
 
+def _scaled_product(
+    node: NodeView,
+    sides: tuple[Value, Value],
+    zeros: tuple[Value | None, Value | None],
+    scales: tuple[Value, Value],
+    bias: Value | None,
+) -> Value:
+    """f32(integer product) * f32(product of the scales) + bias."""
+    lhs_zero, rhs_zero = (None if v is None else scalar_like(node, v) for v in zeros)
+    total = node.cast(integer_product(node, sides, (lhs_zero, rhs_zero)), DType.F32)
+    scale = node.binary(B.MUL, *(scalar_like(node, value) for value in scales))
+    y = node.binary(B.MUL, total, scale)
+    return y if bias is None else node.binary(B.ADD, y, bias)
+
+
 def import_matmul_integer_to_float(node: NodeView) -> Sequence[Value | None]:
     """MatMulIntegerToFloat with scales and zero points for each tensor or output column."""
-    zeros = [node.optional(index) for index in (4, 5)]
-    left, right = (
-        centered(node, node.operand(index), None if zero is None else scalar_like(node, zero))
-        for index, zero in enumerate(zeros)
-    )
-    total = node.cast(matmul(node, left, right), DType.F32)
-    scale = node.binary(B.MUL, *(scalar_like(node, node.operand(index)) for index in (2, 3)))
-    y = node.binary(B.MUL, total, scale)
-    bias = node.optional(6)
-    return (y if bias is None else node.binary(B.ADD, y, bias),)
+    sides, scales = (node.operand(0), node.operand(1)), (node.operand(2), node.operand(3))
+    zeros = node.optional(4), node.optional(5)
+    return (_scaled_product(node, sides, zeros, scales, node.optional(6)),)
+
+
+def import_dynamic_quantize_matmul(node: NodeView) -> Sequence[Value | None]:
+    """DynamicQuantizeMatMul: the left side is quantized by its own range at run time."""
+    x, scale, zero_point = dynamically_quantized(node, node.operand(0))
+    sides, zeros = (x, node.operand(1)), (zero_point, node.optional(3))
+    return (_scaled_product(node, sides, zeros, (scale, node.operand(2)), node.optional(4)),)
 
 
 def _nibbles(packed: Array, count: int) -> Array:
@@ -156,6 +172,7 @@ _IMPORTERS = {
     "FusedMatMul": import_fused_matmul,
     "SkipLayerNormalization": import_skip_layer_normalization,
     "SkipSimplifiedLayerNormalization": import_skip_simplified_layer_normalization,
+    "DynamicQuantizeMatMul": import_dynamic_quantize_matmul,
     "MatMulIntegerToFloat": import_matmul_integer_to_float,
     "MatMulNBits": import_matmul_nbits,
 }

@@ -89,9 +89,8 @@ def import_dequantize_linear(node: NodeView) -> Sequence[Value | None]:
     return (node.emit(Dequantize(dtype), node.operand(0), scale, zero_point),)
 
 
-def import_dynamic_quantize_linear(node: NodeView) -> Sequence[Value | None]:
-    """DynamicQuantizeLinear: u8 with the scale and zero point of the tensor's own range."""
-    x = node.operand(0)
+def dynamically_quantized(node: NodeView, x: Value) -> tuple[Value, Value, Value]:
+    """x as u8 with the scale and zero point of its own range, and these two."""
     axes = tuple(range(x.type.rank))
     highest = node.emit(Reduce(ReduceFunction.MAX, axes, keep_dims=False), x)
     lowest = node.emit(Reduce(ReduceFunction.MIN, axes, keep_dims=False), x)
@@ -105,6 +104,11 @@ def import_dynamic_quantize_linear(node: NodeView) -> Sequence[Value | None]:
     negated = node.binary(BinaryFunction.SUB, node.scalar(0, x.type.dtype), lowest)
     zero_point = node.emit(Quantize(DType.U8), negated, divisor)
     return node.emit(Quantize(DType.U8), x, divisor, zero_point), scale, zero_point
+
+
+def import_dynamic_quantize_linear(node: NodeView) -> Sequence[Value | None]:
+    """DynamicQuantizeLinear: u8 with the scale and zero point of the tensor's own range."""
+    return dynamically_quantized(node, node.operand(0))
 
 
 OPERATORS = (

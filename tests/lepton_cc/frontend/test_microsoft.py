@@ -91,6 +91,14 @@ FLOATS = {
     "skip-simplified-layer-norm": _case(
         "SkipSimplifiedLayerNormalization", X, Y, floats(8, seed=2), attributes={"epsilon": 1e-5}
     ),
+    "dynamic-quantize-matmul": _case(
+        "DynamicQuantizeMatMul",
+        floats(5, 7),
+        integers(-128, 128, 7, 6, dtype="int8"),
+        np.abs(floats(6)),
+        integers(-4, 5, 6, dtype="int8"),
+        floats(6, seed=1),
+    ),
     "matmul-integer-to-float": _case(
         "MatMulIntegerToFloat",
         _bytes(5, 7),
