@@ -195,6 +195,8 @@ class Expr:
         """The value converted to another type; itself if it has that type."""
         if type_ is self.type:
             return self
+        if isinstance(self, NarrowingCast):
+            return self.operand.cast(type_)
         if isinstance(self, Const) and INDEX in (type_, self.type) and not is_float(type_):
             return Const(type_, self.value)
         return Cast(type_, self)
@@ -288,6 +290,11 @@ class Cast(Expr):
 
     def operands(self) -> tuple[Expr, ...]:
         return (self.operand,)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NarrowingCast(Cast):
+    """A cast of an integer that is known to fit: casting on starts from the wide value."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

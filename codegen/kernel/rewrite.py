@@ -102,7 +102,7 @@ def with_operands(expr: Expr, operands: tuple[Expr, ...]) -> Expr:
         case Select(type_), (condition, on_true, on_false):
             return Select(type_, condition, on_true, on_false)
         case Cast(type_), (operand,):
-            return Cast(type_, operand)
+            return type(expr)(type_, operand)
         case Bitcast(type_), (operand,):
             return Bitcast(type_, operand)
         case MulAdd(type_), (lhs, rhs, addend):

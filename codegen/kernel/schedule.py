@@ -8,7 +8,7 @@ bound twice.
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 
-from lepton_cc.codegen.kernel.ir import INDEX, Block, Expr, For, LoopKind, Var, index
+from lepton_cc.codegen.kernel.ir import INDEX, Block, Expr, For, If, LoopKind, Var, index
 
 Body = Callable[[Expr], Block]
 
@@ -69,6 +69,24 @@ def nest(
 
     kind = LoopKind.PARALLEL if here else LoopKind.SERIAL
     return loop(names, "i", 0, extents[0], inner, kind)
+
+
+def pieces(
+    names: Names, whole: int, main: Body, rest: Callable[[], Block] | None, *, parallel: bool
+) -> Block:
+    """`main` for each of `whole` equal pieces, then `rest` for what is left.
+
+    With `parallel` all of it is one loop that may be split between threads.
+    """
+    if rest is None:
+        return nest(names, (whole,), lambda at: main(at[0]), parallel=parallel)
+    if not parallel or whole == 0:
+        return loop(names, "i", 0, whole, main) + rest()
+
+    def piece(number: Expr) -> Block:
+        return (If(number < whole, main(number), rest()),)
+
+    return loop(names, "i", 0, whole + 1, piece, LoopKind.PARALLEL)
 
 
 def lanes_of(names: Names, base: Expr, lanes: int, body: Body) -> Block:

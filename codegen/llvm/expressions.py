@@ -25,6 +25,7 @@ from lepton_cc.codegen.kernel.ir import (
     Load,
     LoadWord,
     MulAdd,
+    NarrowingCast,
     ScalarType,
     Select,
     Unary,
@@ -468,5 +469,6 @@ _EXPRESSIONS: Mapping[type[Expr], Callable[..., Operand]] = {
     Compare: ExpressionEmitter._emit_compare,
     Select: ExpressionEmitter._emit_select,
     Cast: ExpressionEmitter._emit_cast,
+    NarrowingCast: ExpressionEmitter._emit_cast,
     Bitcast: ExpressionEmitter._emit_bitcast,
 }

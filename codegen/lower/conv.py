@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lepton_cc.codegen.kernel.ir import INDEX, Block, Expr, Let, Var, index, load, maximum, minimum
-from lepton_cc.codegen.kernel.schedule import loop, nest
+from lepton_cc.codegen.kernel.schedule import loop, nest, pieces
 from lepton_cc.codegen.kernel.tile import Tile, balanced_parts, choose_tile, narrowed_lanes
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.contraction import (
@@ -36,6 +36,8 @@ _MAX_UNROLLED_TAPS = 12
 # Convolutions with fewer multiply-adds than this are not worth a second thread.
 _PARALLEL_MULADDS = 1 << 18
 _EXACT_IN_BINARY32 = 1 << 24
+# Weights beyond this leave the nearest caches before the next row needs them again.
+_RESIDENT_WEIGHTS_BYTES = 256 << 10
 # A pointwise convolution is cut into rows of about this many tiles, for the weights' locality.
 _TILES_A_ROW = 4
 
@@ -160,6 +162,10 @@ class _Place:
     block: Expr
 
 
+# Makes the tiles of one row: outer output position, runs of columns, the first column.
+_RowBody = Callable[[tuple[Expr, ...], tuple[ColumnRun, ...], Expr], Block]
+
+
 def lower_conv(context: KernelContext) -> Block:
     """Lowers Conv; the input is read as it lies, constant weights are packed for the tile."""
     kind = context.op.kind
@@ -227,31 +233,59 @@ class _ConvLowering:
         """All loops: batch and outer output dimensions, channel blocks, column tiles."""
         shape = self.shape
         parallel = self.context.options.parallelize and shape.num_muladds >= _PARALLEL_MULADDS
+        if self._weights_bytes() > _RESIDENT_WEIGHTS_BYTES and self.num_groups == 1:
+            return self._blocks_outside(parallel)
+        return self._all_rows(
+            lambda at, runs, origin: self._channel_blocks(at, runs, origin), parallel=parallel
+        )
+
+    def _weights_bytes(self) -> int:
+        content = self.context.constant_array(1)
+        return 0 if content is None else content.nbytes
+
+    def _blocks_outside(self, parallel: bool) -> Block:
+        """Channel blocks outside, rows inside: a block's weights are loaded once for all rows."""
+        whole, rest = divmod(self.columns, self.tile.columns)
+
+        def block_body(block: Expr, width: int) -> Block:
+            def tiles(at: tuple[Expr, ...], runs: tuple[ColumnRun, ...], origin: Expr) -> Block:
+                return self._tiles(_Place(at, origin, index(0), block), runs, width)
+
+            return self._all_rows(tiles, parallel=False)
+
+        return pieces(
+            self.context.names,
+            whole,
+            lambda block: block_body(block, self.tile.columns),
+            (lambda: block_body(index(whole), rest)) if rest else None,
+            parallel=parallel,
+        )
+
+    def _all_rows(self, tiles: _RowBody, *, parallel: bool) -> Block:
+        """`tiles` for every row of outputs, or piece of one if the rows are one long row."""
+        shape = self.shape
         if shape.batch == 1 and shape.window.size == (1,) and shape.window.strides == (1,):
-            return self._pointwise_rows(parallel)
+            return self._pointwise_rows(tiles, parallel=parallel)
         runs = column_runs(shape, self.tile.rows)
-
-        def row(at: tuple[Expr, ...]) -> Block:
-            return self._channel_blocks(at, runs, index(0))
-
         outer = (shape.batch, *shape.outputs[:-1])
-        return nest(self.context.names, outer, row, parallel=parallel)
+        return nest(
+            self.context.names, outer, lambda at: tiles(at, runs, index(0)), parallel=parallel
+        )
 
-    def _pointwise_rows(self, parallel: bool) -> Block:
+    def _pointwise_rows(self, tiles: _RowBody, *, parallel: bool) -> Block:
         """One long row of pixels, cut into pieces that share the weights they have loaded."""
         extent = self.shape.outputs[0]
         piece = self.tile.rows * _TILES_A_ROW
         whole = extent // piece if extent >= 2 * piece else 0
         rest = extent - whole * piece
-
-        def one(at: tuple[Expr, ...]) -> Block:
-            return self._channel_blocks((index(0),), self._pixel_runs(piece), at[0] * piece)
-
-        main = nest(self.context.names, (whole,), one, parallel=parallel) if whole else ()
-        if not rest:
-            return main
-        runs = self._pixel_runs(rest)
-        return main + self._channel_blocks((index(0),), runs, index(whole * piece))
+        at = (index(0),)
+        return pieces(
+            self.context.names,
+            whole,
+            lambda number: tiles(at, self._pixel_runs(piece), number * piece),
+            (lambda: tiles(at, self._pixel_runs(rest), index(whole * piece))) if rest else None,
+            parallel=parallel,
+        )
 
     def _pixel_runs(self, width: int) -> tuple[ColumnRun, ...]:
         window = Window((1,), (1,), (1,), (0,), (0,))

@@ -10,6 +10,7 @@ from lepton_cc.codegen.kernel.ir import (
     Expr,
     FusedMulAdd,
     Let,
+    NarrowingCast,
     RoundedProduct,
     Store,
     Var,
@@ -37,7 +38,8 @@ from lepton_cc.ir.tensor import Array
 
 def _narrowed(rounded: Expr, zero_point: int, dtype: DType) -> Expr:
     """An i32 that fits the type, with the zero point added."""
-    return (rounded + zero_point if zero_point else rounded).cast(compute_type(dtype))
+    wide = rounded + zero_point if zero_point else rounded
+    return NarrowingCast(compute_type(dtype), wide)
 
 
 def _rounded_product(value: Expr, scale: Expr, range_: Range) -> Expr:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 
 from lepton_cc.codegen.kernel.ir import INDEX, Block, Expr, Let, Stmt, Var, index, load
-from lepton_cc.codegen.kernel.schedule import loop, nest
+from lepton_cc.codegen.kernel.schedule import loop, nest, pieces
 from lepton_cc.codegen.kernel.tile import Tile, balanced_parts, choose_tile, narrowed_lanes
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.contraction import (
@@ -79,17 +79,23 @@ class _MatMulLowering:
         whole = self.rows // piece if self.rows >= 2 * piece else 0
         rest = self.rows - whole * piece
 
-        def pieces(at: tuple[Expr, ...]) -> Block:
-            return self._blocks(at[:-1], at[-1] * piece, piece)
+        def matrix(batch: tuple[Expr, ...], *, split: bool) -> Block:
+            return pieces(
+                self.context.names,
+                whole,
+                lambda number: self._blocks(batch, number * piece, piece),
+                (lambda: self._blocks(batch, index(whole * piece), rest)) if rest else None,
+                parallel=split,
+            )
 
-        def remainder(at: tuple[Expr, ...]) -> Block:
-            return self._blocks(at, index(whole * piece), rest)
-
-        names = self.context.names
-        main = nest(names, (*self.batch, whole), pieces, parallel=parallel) if whole else ()
-        if not rest:
-            return main
-        return main + nest(names, self.batch, remainder, parallel=parallel and not main)
+        if math.prod(self.batch) == 1:
+            return matrix((index(0),) * len(self.batch), split=parallel)
+        return nest(
+            self.context.names,
+            self.batch,
+            lambda batch: matrix(batch, split=False),
+            parallel=parallel,
+        )
 
     def _blocks(self, batch: tuple[Expr, ...], first_row: Expr, rows: int) -> Block:
         whole, rest = divmod(self.columns, self.tile.columns)
