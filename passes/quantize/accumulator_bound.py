@@ -4,6 +4,7 @@ Raising asks before it makes a contraction; `prove_accumulators` asks again of e
 """
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,24 +21,42 @@ LIMIT = 1 << 31
 Contraction = Conv | ConvTranspose | MatMul
 
 
-def largest_magnitude(dtype: DType, zero_point: int = 0) -> int:
+@dataclass(frozen=True, slots=True)
+class Integers:
+    """A tensor that is computed at run time: its dimensions, and what its elements can be."""
+
+    dims: tuple[int, ...]
+    low: int
+    high: int
+
+    @staticmethod
+    def of(type_: TensorType) -> "Integers":
+        """Any integers of the type."""
+        return Integers(type_.dims, *integer_bounds(type_.dtype))
+
+    def largest(self, zero_point: int) -> int:
+        """max |x - zero_point|."""
+        return max(abs(self.low - zero_point), abs(self.high - zero_point))
+
+
+def largest_magnitude(dtype: DType, zero_point: int) -> int:
     """max |x - zero_point| over all x of an integer type."""
     low, high = integer_bounds(dtype)
     return max(abs(low - zero_point), abs(high - zero_point))
 
 
 def accumulator_bound(
-    kind: Contraction, x: DType, weights: Array | TensorType, bias: Array | None
+    kind: Contraction, x: Integers, weights: Array | Integers, bias: Array | None
 ) -> int:
     """The largest of sum |w - zero point| * max |x - zero point| + |bias| over the outputs.
 
-    `weights` is the content of the second operand, or its type if it is computed at run time.
+    `weights` is the content of the second operand, if it is a constant.
     """
     zero_point = kind.lhs_zero_point if isinstance(kind, MatMul) else kind.zero_point
-    largest = largest_magnitude(x, zero_point)
-    if isinstance(weights, TensorType):
+    largest = x.largest(zero_point)
+    if isinstance(weights, Integers):
         offset = kind.rhs_zero_point if isinstance(kind, MatMul) else 0
-        sums = np.asarray(_depth(kind, weights.dims) * largest_magnitude(weights.dtype, offset))
+        sums = np.asarray(_depth(kind, weights.dims) * weights.largest(offset))
     else:
         sums = _weight_sums(kind, weights)
     offsets = np.zeros((), np.int64) if bias is None else np.abs(bias.astype(np.int64))

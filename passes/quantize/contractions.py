@@ -19,7 +19,12 @@ from lepton_cc.ir.ops.quantization import integer_bounds
 from lepton_cc.ir.rewrite import Replacement, Rewriter, Rule, rule
 from lepton_cc.ir.tensor import Array
 from lepton_cc.passes.pattern import either_order
-from lepton_cc.passes.quantize.accumulator_bound import LIMIT, Contraction, accumulator_bound
+from lepton_cc.passes.quantize.accumulator_bound import (
+    LIMIT,
+    Contraction,
+    Integers,
+    accumulator_bound,
+)
 from lepton_cc.passes.quantize.parameters import (
     Dequantized,
     dequantized,
@@ -112,8 +117,8 @@ def _raised(
     bias = None if bias_value is None else bias_in_steps(rewriter, bias_value, step)
     if bias_value is not None and bias is None:
         return None
-    content = weights.type if isinstance(weights, Value) else weights
-    if accumulator_bound(kind, x.type.dtype, content, bias) >= LIMIT:
+    content = Integers.of(weights.type) if isinstance(weights, Value) else weights
+    if accumulator_bound(kind, Integers.of(x.type), content, bias) >= LIMIT:
         return None
     if not isinstance(weights, Value):
         weights = rewriter.constant(weights, name=op.inputs[1].name)

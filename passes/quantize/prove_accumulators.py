@@ -1,17 +1,21 @@
 """The proof that no integer accumulator overflows, whatever the activations are."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from lepton_cc.ir.diagnostics import Code, Diagnostic, Refused
 from lepton_cc.ir.graph import Graph, Op, Value
+from lepton_cc.ir.op_kind import Trait
 from lepton_cc.ir.ops.constant import Constant
 from lepton_cc.ir.ops.conv import Conv, ConvTranspose
+from lepton_cc.ir.ops.elementwise import Binary, Cast
 from lepton_cc.ir.ops.matmul import MatMul
+from lepton_cc.ir.ops.pointwise_functions import BinaryFunction
 from lepton_cc.ir.rewrite import Statistics
 from lepton_cc.ir.tensor import Array
 from lepton_cc.passes.manager import Pass
-from lepton_cc.passes.quantize.accumulator_bound import LIMIT, accumulator_bound
+from lepton_cc.passes.quantize.accumulator_bound import LIMIT, Integers, accumulator_bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +29,10 @@ class ProveAccumulators(Pass):
     NAME: ClassVar[str] = "prove-accumulators"
 
     def run(self, graph: Graph, statistics: Statistics) -> Graph:
-        constants = {
-            op.result: op.kind.value.array for op in graph.ops if isinstance(op.kind, Constant)
-        }
+        producers = graph.producers()
         failed: list[Diagnostic] = []
         for op in graph.ops:
-            bound = contraction_bound(op, constants)
+            bound = contraction_bound(op, producers)
             if bound is None:
                 continue
             statistics.count("accumulator proved to fit 32 bits", bound < LIMIT)
@@ -41,7 +43,7 @@ class ProveAccumulators(Pass):
         return graph
 
 
-def contraction_bound(op: Op, constants: dict[Value, Array]) -> int | None:
+def contraction_bound(op: Op, producers: Mapping[Value, Op]) -> int | None:
     """The largest accumulator of a contraction of narrow integers; None for other ops.
 
     A bias that is computed at run time can be anything, so it counts as 2^31.
@@ -52,11 +54,37 @@ def contraction_bound(op: Op, constants: dict[Value, Array]) -> int | None:
     x, weights, *bias = op.inputs
     if not x.type.dtype.is_integer or max(x.type.dtype.bits, weights.type.dtype.bits) > 16:
         return None
-    content = constants.get(weights, weights.type)
-    if not bias:
-        return accumulator_bound(kind, x.type.dtype, content, None)
-    known = constants.get(bias[0])
-    return LIMIT if known is None else accumulator_bound(kind, x.type.dtype, content, known)
+    offsets = _content(bias[0], producers) if bias else None
+    if bias and offsets is None:
+        return LIMIT
+    content = _content(weights, producers)
+    second = _integers(weights, producers) if content is None else content
+    return accumulator_bound(kind, _integers(x, producers), second, offsets)
+
+
+def _content(value: Value, producers: Mapping[Value, Op]) -> Array | None:
+    op = producers.get(value)
+    return op.kind.value.array if op is not None and isinstance(op.kind, Constant) else None
+
+
+def _integers(value: Value, producers: Mapping[Value, Op]) -> Integers:
+    """What a value can hold: less than its type where it is a difference of narrower ones."""
+    known = Integers.of(value.type)
+    op = producers.get(value)
+    while op is not None and Trait.MOVEMENT in op.kind.traits and len(op.inputs) == 1:
+        op = producers.get(op.inputs[0])
+    if op is None:
+        return known
+    if isinstance(op.kind, Cast) and op.inputs[0].type.dtype.is_integer:
+        source = Integers.of(op.inputs[0].type)
+        if known.low <= source.low and source.high <= known.high:
+            return Integers(known.dims, source.low, source.high)
+    if op.kind == Binary(BinaryFunction.SUB):
+        lhs, rhs = (_integers(side, producers) for side in op.inputs)
+        low, high = lhs.low - rhs.high, lhs.high - rhs.low
+        if known.low <= low and high <= known.high:
+            return Integers(known.dims, low, high)
+    return known
 
 
 def _overflow(op: Op, bound: int) -> Diagnostic:
