@@ -9,7 +9,7 @@ from elftools.elf.constants import SH_FLAGS
 from elftools.elf.elffile import ELFFile
 
 from lepton_cc.artifacts.stack import StackUsage, stack_usage
-from lepton_cc.codegen.llvm.compile import MachineCode, compile_module
+from lepton_cc.codegen.llvm.compile import MachineCode, compile_module, module_assembly
 from lepton_cc.codegen.llvm.module import emit_module
 from lepton_cc.compiler import Compilation
 from lepton_cc.ir.target import Target
@@ -61,7 +61,8 @@ def _compiled(text: str, target: Target, level: OptLevel, *, assembly: bool) -> 
 
 
 def _listing(text: str, target: Target, level: OptLevel) -> str:
-    return _compiled(text, target, level, assembly=True).assembly
+    small = level is OptLevel.OS
+    return module_assembly(text, target, LEVELS[level].llvm_level, small=small)
 
 
 def _compiled_apart(text: str, target: Target, level: OptLevel) -> MachineCode:

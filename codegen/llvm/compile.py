@@ -88,6 +88,17 @@ def compile_module(
     return MachineCode(machine.emit_object(module), listing)
 
 
+def module_assembly(text: str, target: Target, speed_level: int, *, small: bool = False) -> str:
+    """The assembly of LLVM IR text alone: the same that `compile_module` gives.
+
+    Raises:
+        InternalError: LLVM refuses the module.
+    """
+    machine = _machine(target, speed_level, jit=False)
+    module = _optimized(text, machine, speed_level, small=small)
+    return str(machine.emit_assembly(module.clone()))
+
+
 class LoadedCode:
     """Machine code in this process; it lives as long as the object."""
 
