@@ -16,11 +16,15 @@ from lepton_cc.ir.target import Execution, Target
 from lepton_cc.ir.tensor import Array
 from lepton_cc.levels import LEVELS, OptLevel
 from tests.differential.c_library import CLibrary
+from tests.differential.c_program import CProgram, links_programs
 
 Run = Callable[[Mapping[str, Array]], dict[str, Array]]
 
 # What C compilers get: no vectors, since they make their own and take minutes over ours.
 PORTABLE = "portable"
+PORTABLE_32 = "portable-32"
+# 32-bit x86 computes floats as IEEE 754 says in SSE registers only.
+M32 = ("-m32", "-msse2", "-mfpmath=sse")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,29 +43,47 @@ class Way:
     @property
     def is_emulated(self) -> bool:
         """True if a run takes seconds."""
-        return self.loaded_target.execution is Execution.CONTROL_CORE
+        return not self.compiler and self.loaded_target.execution is Execution.CONTROL_CORE
+
+    @property
+    def is_foreign(self) -> bool:
+        """True if the code cannot be loaded into this process: it becomes a program."""
+        return M32[0] in self.flags
 
     @property
     def loaded_target(self) -> Target:
         """The target's description."""
-        if self.target == PORTABLE:
-            return replace(load_target("x86-64"), name=PORTABLE, vector_bytes=0)
+        if self.target in (PORTABLE, PORTABLE_32):
+            bits = 32 if self.target == PORTABLE_32 else 64
+            plain = replace(load_target("x86-64"), vector_bytes=0)
+            return replace(plain, name=self.target, pointer_bits=bits)
         return load_target(self.target)
 
     def compile(self, path: Path) -> Compilation:
         """The model compiled this way, up to its program."""
         return compile_model(path, CompileOptions(self.loaded_target, self.level))
 
+    def require(self) -> None:
+        """Skips what this machine cannot do."""
+        target = self.loaded_target
+        if target.execution is Execution.NATIVE and not runs_on_this_machine(target):
+            pytest.skip(f"this machine does not run {target.name}")
+        if self.compiler and shutil.which(self.compiler) is None:
+            pytest.skip(f"no {self.compiler} on this machine")
+        if self.is_foreign and not links_programs(self.compiler, self.flags):
+            pytest.skip(f"{self.compiler} does not link {' '.join(self.flags)} on this machine")
+
     def prepare(self, path: Path, folder: Path) -> Run:
         """The function that runs a model this way; skips what this machine cannot do."""
-        target = self.loaded_target
-        if not self.is_emulated and not runs_on_this_machine(target):
-            pytest.skip(f"this machine does not run {target.name}")
+        self.require()
+        return self.load(self.compile(path), folder)
+
+    def load(self, compilation: Compilation, folder: Path) -> Run:
+        """The function that runs a program made by `compile`; `folder` is for its files."""
+        if self.is_foreign:
+            return CProgram(compilation, folder, self.compiler, self.flags).run
         if self.compiler:
-            if shutil.which(self.compiler) is None:
-                pytest.skip(f"no {self.compiler} on this machine")
-            return CLibrary(self.compile(path), folder, self.compiler, self.flags).run
-        compilation = self.compile(path)
+            return CLibrary(compilation, folder, self.compiler, self.flags).run
         if not self.is_emulated:
             return Executable(compilation.program, LEVELS[self.level].llvm_level).run
         model = CompiledModel(compilation, "")
@@ -82,7 +104,9 @@ NATIVE = (
     Way("host-Os", "host", OptLevel.OS),
     Way("x86-64", "x86-64"),
     Way("x86-64-v3", "x86-64-v3"),
+    Way("x86-64-v3-vnni", "x86-64-v3-vnni"),
     Way("x86-64-v4", "x86-64-v4"),
+    Way("x86-64-v4-vnni", "x86-64-v4-vnni"),
 )
 C = (
     Way("gcc-O0", PORTABLE, compiler="gcc", flags=("-O0",)),
@@ -93,3 +117,18 @@ C = (
     Way("clang-unoptimized-graph", PORTABLE, OptLevel.O0, "clang", ("-O1",)),
 )
 EMULATED = (Way("rv32imc", "rv32imc"), Way("rv32imafc", "rv32imafc"))
+# Quantized models: what their dot products are made of differs, their results do not.
+DOT_PRODUCTS = (
+    Way("x86-64-v3-vnni", "x86-64-v3-vnni"),
+    Way("x86-64-v4-vnni", "x86-64-v4-vnni"),
+    Way("x86-64-O0", "x86-64", OptLevel.O0),
+    Way("x86-64-O1", "x86-64", OptLevel.O1),
+)
+C_OF_32_BITS = (
+    Way("gcc-m32-O0", PORTABLE_32, compiler="gcc", flags=("-O0", *M32)),
+    Way("gcc-m32-O3", PORTABLE_32, compiler="gcc", flags=("-O3", *M32)),
+    Way("clang-m32-O0", PORTABLE_32, compiler="clang", flags=("-O0", *M32)),
+    Way("clang-m32-O3", PORTABLE_32, compiler="clang", flags=("-O3", *M32)),
+    # What a core without floating-point unit is given.
+    Way("gcc-m32-rv32imc", "rv32imc", compiler="gcc", flags=("-O1", *M32)),
+)
