@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 Array = NDArray[Any]
+Byte = type[np.int8] | type[np.uint8]
 _MICROSOFT = "com.microsoft"
 _OPSETS = (helper.make_opsetid("", 17), helper.make_opsetid(_MICROSOFT, 1))
 
@@ -31,7 +32,7 @@ class _Graph:
     """A graph under construction."""
 
     rng: np.random.Generator
-    dtype: type[np.generic]
+    dtype: Byte
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     stored: list[onnx.TensorProto] = field(default_factory=list)
     feeds: dict[str, Array] = field(default_factory=dict)
@@ -42,12 +43,12 @@ class _Graph:
 
     def node(self, op_type: str, inputs: Sequence[str], output: str, **attributes: object) -> str:
         domain = _MICROSOFT if op_type in _OWN_OPERATORS else ""
-        made = helper.make_node(op_type, inputs, [output], output, domain=domain, **attributes)
+        made = helper.make_node(op_type, inputs, [output], output, None, domain, None, **attributes)
         self.nodes.append(made)
         return output
 
     def bytes(self, *shape: int) -> Array:
-        info = np.iinfo(self.dtype)  # type: ignore[arg-type]  # an integer type
+        info = np.iinfo(self.dtype)
         return self.rng.integers(info.min, info.max, shape, endpoint=True).astype(self.dtype)
 
     def activation(self, name: str, *shape: int) -> tuple[str, str, str]:
@@ -92,7 +93,7 @@ _OWN_OPERATORS = frozenset(
 )
 # Fills a graph up to its quantized output y: the float operator between real operands.
 _Real = Callable[[_Graph], tuple[str, np.float32]]
-_Make = Callable[[np.random.Generator, type[np.generic]], Case]
+_Make = Callable[[np.random.Generator, Byte], Case]
 
 
 def _finish(qdq: _Graph, qlinear: _Graph | None, rank: int) -> Case:
@@ -131,10 +132,12 @@ def convolution(
 ) -> _Make:
     """Conv with scales for each channel and an i32 bias, against QLinearConv."""
 
-    def make(rng: np.random.Generator, dtype: type[np.generic]) -> Case:
+    def make(rng: np.random.Generator, dtype: Byte) -> Case:
         graph = _Graph(rng, dtype)
         x = graph.activation("x", *shape)
-        weights, scales, bias, step = _weights(graph, weights_shape, _stored(graph, "x_s")[()])
+        weights, scales, bias, step = _weights(
+            graph, weights_shape, np.float32(_stored(graph, "x_s"))
+        )
         w = (
             graph.store("w", weights),
             graph.store("w_s", scales),
@@ -156,7 +159,7 @@ def convolution(
 def product(rows: int, depth: int, columns: int) -> _Make:
     """MatMul by constant weights, against QLinearMatMul."""
 
-    def make(rng: np.random.Generator, dtype: type[np.generic]) -> Case:
+    def make(rng: np.random.Generator, dtype: Byte) -> Case:
         graph = _Graph(rng, dtype)
         x = graph.activation("x", rows, depth)
         weights, scales, _, _ = _weights(graph, (columns, depth), np.float32(1))
@@ -178,11 +181,11 @@ def product(rows: int, depth: int, columns: int) -> _Make:
 def gemm(rows: int, depth: int, columns: int) -> _Make:
     """Gemm by constant weights with an i32 bias, against QGemm."""
 
-    def make(rng: np.random.Generator, dtype: type[np.generic]) -> Case:
+    def make(rng: np.random.Generator, dtype: Byte) -> Case:
         graph = _Graph(rng, dtype)
         x = graph.activation("x", rows, depth)
         x_scale = _stored(graph, "x_s")
-        weights, scales, bias, step = _weights(graph, (columns, depth), x_scale[()])
+        weights, scales, bias, step = _weights(graph, (columns, depth), np.float32(x_scale))
         w = (
             graph.store("w", weights),
             graph.store("w_s", scales[0]),
@@ -203,7 +206,7 @@ def gemm(rows: int, depth: int, columns: int) -> _Make:
 def binary(op_type: str, lhs: tuple[int, ...], rhs: tuple[int, ...], spread: float) -> _Make:
     """Add, Sub or Mul of two activations, against QLinearAdd or QLinearMul."""
 
-    def make(rng: np.random.Generator, dtype: type[np.generic]) -> Case:
+    def make(rng: np.random.Generator, dtype: Byte) -> Case:
         graph = _Graph(rng, dtype)
         a, b = graph.activation("a", *lhs), graph.activation("b", *rhs)
         factor = np.float32(rng.uniform(0.4, 1.5) * spread)
@@ -237,7 +240,7 @@ def unary(
     takes the input's scale and zero point for the output.
     """
 
-    def make(rng: np.random.Generator, dtype: type[np.generic]) -> Case:
+    def make(rng: np.random.Generator, dtype: Byte) -> Case:
         graph = _Graph(rng, dtype)
         x = graph.activation("x", *shape)
         if span is None:
@@ -258,7 +261,7 @@ def unary(
 def concat(shape: tuple[int, ...]) -> _Make:
     """Concat of two activations with their own scales, against QLinearConcat."""
 
-    def make(rng: np.random.Generator, dtype: type[np.generic]) -> Case:
+    def make(rng: np.random.Generator, dtype: Byte) -> Case:
         graph = _Graph(rng, dtype)
         a, b = graph.activation("a", *shape), graph.activation("b", *shape)
         y = graph.parameters("y", np.float32(_stored(graph, "a_s") * rng.uniform(0.5, 2)))
@@ -274,7 +277,7 @@ def concat(shape: tuple[int, ...]) -> _Make:
 def requantization(shape: tuple[int, ...]) -> _Make:
     """From one scale to another."""
 
-    def make(rng: np.random.Generator, dtype: type[np.generic]) -> Case:
+    def make(rng: np.random.Generator, dtype: Byte) -> Case:
         graph = _Graph(rng, dtype)
         x = graph.activation("x", *shape)
         y = graph.parameters("y", np.float32(_stored(graph, "x_s") * rng.uniform(0.5, 2)))
