@@ -1,7 +1,8 @@
 """From a graph to a program: storage, kernels, order, memory plan."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lepton_cc.codegen.costs import num_macs
@@ -151,10 +152,10 @@ def _program(
     constants: Mapping[Value, Array],
 ) -> Program:
     blob = _Blob()
-    functions: dict[str, KernelFunction] = {}
+    functions = _Functions(steps)
     calls: list[Call] = []
     for step in steps:
-        function = _shared_function(functions, step)
+        function = functions.of(step)
         calls.append(
             Call(
                 function.kernel.name,
@@ -172,7 +173,7 @@ def _program(
         target,
         _ports([value.name for value in storage.graph.inputs], storage.graph.inputs),
         _ports(storage.graph.output_names, storage.graph.outputs),
-        tuple(functions.values()),
+        functions.all(),
         tuple(calls),
         tuple(blob.tensors()),
         blob.size_bytes,
@@ -180,15 +181,39 @@ def _program(
     )
 
 
-def _shared_function(functions: dict[str, KernelFunction], step: _Step) -> KernelFunction:
-    """The kernel of a step; a kernel that is there already under another name is used again."""
-    kernel = step.lowered.kernel
-    aliased = _aliased_parameters(step)
-    text = print_kernel(replace(kernel, name="k"))
-    key = f"{text}{sorted(aliased)}"
-    if key not in functions:
-        functions[key] = KernelFunction(replace(kernel, name=f"k{len(functions)}"), aliased)
-    return functions[key]
+class _Functions:
+    """The program's kernels: one that does the same as an earlier one is that one."""
+
+    def __init__(self, steps: Sequence[_Step]) -> None:
+        # Only ops that are alike can have the same kernel; most have no like, and need no text.
+        self._alike = Counter(_likeness(step.op) for step in steps)
+        self._by_text: dict[str, KernelFunction] = {}
+        self._all: list[KernelFunction] = []
+
+    def of(self, step: _Step) -> KernelFunction:
+        """The kernel of a step."""
+        aliased = _aliased_parameters(step)
+        if self._alike[_likeness(step.op)] == 1:
+            return self._new(step, aliased)
+        text = print_kernel(replace(step.lowered.kernel, name="k"))
+        key = f"{text}{sorted(aliased)}"
+        if key not in self._by_text:
+            self._by_text[key] = self._new(step, aliased)
+        return self._by_text[key]
+
+    def all(self) -> tuple[KernelFunction, ...]:
+        """All kernels, in the order of their first call."""
+        return tuple(self._all)
+
+    def _new(self, step: _Step, aliased: frozenset[str]) -> KernelFunction:
+        kernel = replace(step.lowered.kernel, name=f"k{len(self._all)}")
+        self._all.append(KernelFunction(kernel, aliased))
+        return self._all[-1]
+
+
+def _likeness(op: Op) -> Hashable:
+    types = (None if value is None else value.type for value in op.operands)
+    return (op.kind, *types, *(result.type for result in op.results))
 
 
 def _aliased_parameters(step: _Step) -> frozenset[str]:

@@ -569,3 +569,17 @@ def walk(block: Block) -> Iterator[Stmt]:
         elif isinstance(statement, If):
             yield from walk(statement.then)
             yield from walk(statement.otherwise)
+
+
+def expressions(statement: Stmt) -> tuple[Expr, ...]:
+    """The expressions that a statement itself holds, not those of statements inside it."""
+    match statement:
+        case For(_, begin, end):
+            return (begin, end)
+        case Store(_, at, value):
+            return (at, value)
+        case Let(_, value):
+            return (value,)
+        case If(condition):
+            return (condition,)
+    return ()

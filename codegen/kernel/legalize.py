@@ -11,7 +11,9 @@ from lepton_cc.codegen.kernel.ir import (
     RoundedProduct,
     Unary,
     UnaryOp,
+    expressions,
     is_float,
+    walk,
 )
 from lepton_cc.codegen.kernel.math.requantize import (
     fused_multiply_add,
@@ -64,4 +66,19 @@ def expand(
             return square_root_of(expr.operand)
         return expr
 
-    return rewrite(kernel, rule)
+    return rewrite(kernel, rule) if _has_expandable(kernel) else kernel
+
+
+def _has_expandable(kernel: Kernel) -> bool:
+    """True if some expression may have to be expanded: most kernels have none."""
+    pending = [expr for statement in walk(kernel.body) for expr in expressions(statement)]
+    seen: set[Expr] = set()
+    while pending:
+        expr = pending.pop()
+        if expr in seen:
+            continue
+        if isinstance(expr, Unary | RoundedProduct | FusedMulAdd):
+            return True
+        seen.add(expr)
+        pending.extend(expr.operands())
+    return False

@@ -29,7 +29,7 @@ from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.ops.conv import Conv
 from lepton_cc.ir.ops.window import Window
 from lepton_cc.ir.target import DotProduct
-from lepton_cc.passes.quantize.accumulator_bound import accumulator_bound
+from lepton_cc.passes.quantize.accumulator_bound import Integers, accumulator_bound
 
 # Kernels with more taps a row than this run them in a loop; borders are then done by the column.
 _MAX_UNROLLED_TAPS = 12
@@ -212,12 +212,12 @@ class _ConvLowering:
         Vectors multiply and add floats faster than 32-bit integers.
         """
         context, content = self.context, self.context.constant_array(1)
-        x = context.source(0).type.dtype
-        if not self.shape.depthwise or not x.is_integer or content is None:
+        x = context.source(0).type
+        if not self.shape.depthwise or not x.dtype.is_integer or content is None:
             return False
-        if context.lanes() == 1 or not context.target.float_unit or x.bits > 16:
+        if context.lanes() == 1 or not context.target.float_unit or x.dtype.bits > 16:
             return False
-        return accumulator_bound(self.kind, x, content, None) < _EXACT_IN_BINARY32
+        return accumulator_bound(self.kind, Integers.of(x), content, None) < _EXACT_IN_BINARY32
 
     def _usable_dot(self) -> DotProduct:
         """Dot products need one group, no padding, and runs of whole words."""
