@@ -14,10 +14,11 @@ from lepton_cc.ir.types import TensorType
 def made_up_inputs(ports: Sequence[Port], seed: int = 0) -> dict[str, Array]:
     """Standard normal floats, zeros and ones for all other types; the same for the same seed."""
     generator = np.random.default_rng(seed)
-    return {port.name: _made_up(port.type, generator) for port in ports}
+    return {port.name: made_up(port.type, generator) for port in ports}
 
 
-def _made_up(type_: TensorType, generator: np.random.Generator) -> Array:
+def made_up(type_: TensorType, generator: np.random.Generator) -> Array:
+    """Standard normal floats, zeros and ones for all other types."""
     if type_.dtype.is_float:
         return generator.standard_normal(type_.dims).astype(type_.dtype.numpy)
     # Zero and one are legal indices, lengths and flags almost everywhere.

@@ -187,14 +187,20 @@ def _dump_program(compilation: "Compilation", wishes: _Wishes) -> None:
 
 
 def _verify(model: Path, artifacts: "Artifacts") -> None:
-    from lepton_cc.cli.verify_command import refuse_if_beyond
+    from lepton_cc.cli.verify_command import refuse_if_beyond, refuse_if_diverging
     from lepton_cc.compiled_model import CompiledModel
-    from lepton_cc.sample_inputs import made_up_inputs
+    from lepton_cc.verify.quantized import Task, verify_quantized
+    from lepton_cc.verify.quantized_graph import calibrated_inputs, is_quantized
     from lepton_cc.verify.reference import onnxruntime_run, output_differences
 
-    compiled = CompiledModel(artifacts.compilation, "")
+    compilation = artifacts.compilation
+    compiled = CompiledModel(compilation, "")
+    inputs = [calibrated_inputs(compilation.imported, seed=0)]
+    if is_quantized(compilation.imported):
+        task = Task(inputs, layers=False)
+        refuse_if_diverging(verify_quantized(compiled.run, compilation, model, task))
+        return
     names = [port.name for port in compiled.outputs]
-    inputs = [made_up_inputs(compiled.inputs)]
     refuse_if_beyond(output_differences(compiled.run, onnxruntime_run(model), inputs, names))
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,22 +12,52 @@ import click
 from lepton_cc.cli import options
 from lepton_cc.cli.guard import GuardedCommand, Session
 from lepton_cc.cli.tables import print_table
+from lepton_cc.cli.verify_report import (
+    HEADINGS,
+    complaints,
+    difference_rows,
+    print_quantized,
+    quantized_fields,
+)
 
 if TYPE_CHECKING:
     from lepton_cc.artifacts.manifest import Build
-    from lepton_cc.codegen.program import Port
+    from lepton_cc.compiler import Compilation
     from lepton_cc.ir.tensor import Array
+    from lepton_cc.saved_model import SavedModel
     from lepton_cc.verify.difference import Difference
+    from lepton_cc.verify.quantized import QuantizedReport
 
-_HEADINGS = ("", "elements", "different", "max abs", "max rel", "max ulp", "argmax flips", "beyond")
+_LABELS = "y"
 _MADE_UP_SAMPLES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Samples:
+    """Inputs, and the class of each if the data say it."""
+
+    inputs: "list[dict[str, Array]]"
+    labels: "Array | None" = None
 
 
 @click.command(cls=GuardedCommand)
 @click.argument("folder", type=options.FILE, metavar="DIR")
 @click.option("--against", required=True, type=options.FILE, metavar="MODEL.onnx")
-@click.option("--data", type=options.FILE, metavar="DATA.npz", help="Inputs [default: made up].")
-@click.option("--layers/--no-layers", default=True, help="Compare each layer with NumPy, too.")
+@click.option(
+    "--data",
+    type=options.FILE,
+    metavar="DATA.npz",
+    help="Inputs, and labels as y [default: random inputs in the calibrated range].",
+)
+@click.option(
+    "--samples",
+    "num_samples",
+    type=click.IntRange(1),
+    metavar="N",
+    help="How many samples [default: all of the data, 4 random ones].",
+)
+@click.option("--seed", default=0, show_default=True, metavar="N", help="Of random inputs.")
+@click.option("--layers/--no-layers", default=True, help="Compare each layer, too.")
 @options.as_json
 @click.pass_context
 def verify(
@@ -35,37 +66,80 @@ def verify(
     folder: Path,
     against: Path,
     data: Path | None,
+    num_samples: int | None,
+    seed: int,
     layers: bool,
     as_json: bool,
 ) -> None:
     """Compares outputs with ONNX Runtime, and each layer with the NumPy interpreter.
 
-    Layers are those of a build for this machine with the same options. Fails if an output is
-    farther than one step (integers) or the tolerance of its type (floats).
+    Layers are those of a build for this machine with the same options. Float models fail if an
+    output is beyond the tolerance of its type. Quantized models are measured in steps (LSB), with
+    ONNX Runtime in each of its modes; they fail if an integer differs from the interpreter's, or an
+    output is farther from all modes than these are from each other.
     """
     from lepton_cc.saved_model import SavedModel
-    from lepton_cc.verify.reference import onnxruntime_run, output_differences
+    from lepton_cc.verify.quantized import Task, verify_quantized
+    from lepton_cc.verify.quantized_graph import is_quantized
 
     model = SavedModel(folder)
-    build = model.build
-    _check_model(build, against)
-    samples = _samples(build.interface.inputs, data)
-    names = [port.name for port in build.interface.outputs]
-    outputs = output_differences(model.run, onnxruntime_run(against), samples, names)
-    by_layer = _layers(ctx, build, against, samples[0]) if layers else ()
+    _check_model(model.build, against)
+    compilation = _compiled_again(ctx, model.build, against)
+    samples = _samples(compilation, data, num_samples, seed)
+    if not is_quantized(compilation.imported):
+        _verify_floats(model, compilation, against, samples, layers=layers, as_json=as_json)
+        return
+    task = Task(samples.inputs, samples.labels, layers=layers)
+    report = verify_quantized(model.run, compilation, against, task)
+    if as_json:
+        click.echo(json.dumps(quantized_fields(report), indent=2))
+    else:
+        print_quantized(report)
+    refuse_if_diverging(report)
+
+
+def refuse_if_diverging(report: "QuantizedReport") -> None:
+    """Refuses a quantized model that failed its check.
+
+    Raises:
+        Refused: with everything that is wrong.
+    """
+    from lepton_cc.ir.diagnostics import Refused
+
+    if found := complaints(report):
+        raise Refused(found)
+
+
+def _verify_floats(
+    model: "SavedModel",
+    compilation: "Compilation",
+    against: Path,
+    samples: _Samples,
+    *,
+    layers: bool,
+    as_json: bool,
+) -> None:
+    from lepton_cc.verify.layers import layer_differences
+    from lepton_cc.verify.reference import onnxruntime_run, output_differences
+
+    names = [port.name for port in model.build.interface.outputs]
+    reference = onnxruntime_run(against)
+    outputs = output_differences(model.run, reference, samples.inputs, names)
+    by_layer = layer_differences(compilation, samples.inputs[0]) if layers else ()
     if as_json:
         document = {
-            "samples": len(samples),
+            "quantized": False,
+            "samples": len(samples.inputs),
             "outputs": [dataclasses.asdict(one) for one in outputs],
             "layers": [dataclasses.asdict(one) for one in by_layer],
         }
         click.echo(json.dumps(document, indent=2))
     else:
-        print_table(
-            f"outputs against ONNX Runtime, {len(samples)} samples", _HEADINGS, _rows(outputs)
-        )
+        title = f"outputs against ONNX Runtime, {len(samples.inputs)} samples"
+        print_table(title, HEADINGS, difference_rows(outputs))
         if by_layer:
-            print_table("layers against NumPy, first sample", _HEADINGS, _rows(by_layer))
+            title = "layers against NumPy, first sample"
+            print_table(title, HEADINGS, difference_rows(by_layer))
     refuse_if_beyond(outputs)
 
 
@@ -77,7 +151,7 @@ def refuse_if_beyond(outputs: "Sequence[Difference]") -> None:
     """
     from lepton_cc.ir.diagnostics import Code, Diagnostic, Refused
 
-    complaints = [
+    found = [
         Diagnostic(
             Code.CHECK_FAILED,
             f"output {one.name!r}: {one.num_beyond} of {one.num_elements} elements are too far "
@@ -87,8 +161,8 @@ def refuse_if_beyond(outputs: "Sequence[Difference]") -> None:
         for one in outputs
         if not one.is_within
     ]
-    if complaints:
-        raise Refused(complaints)
+    if found:
+        raise Refused(found)
 
 
 def _check_model(build: "Build", against: Path) -> None:
@@ -98,43 +172,32 @@ def _check_model(build: "Build", against: Path) -> None:
         click.echo(f"note: {against} is not the file that {build.folder} was made from", err=True)
 
 
-def _samples(ports: "Sequence[Port]", data: Path | None) -> "list[dict[str, Array]]":
+def _samples(
+    compilation: "Compilation", data: Path | None, num_samples: int | None, seed: int
+) -> _Samples:
     from lepton_cc.ir.diagnostics import Code, refuse
-    from lepton_cc.sample_inputs import made_up_inputs, read_inputs, samples
+    from lepton_cc.sample_inputs import read_inputs, samples
+    from lepton_cc.verify.quantized_graph import calibrated_inputs
 
     if data is None:
-        return [made_up_inputs(ports, seed) for seed in range(_MADE_UP_SAMPLES)]
-    found = list(samples(ports, read_inputs([str(data)])))
+        seeds = range(seed, seed + (num_samples or _MADE_UP_SAMPLES))
+        return _Samples([calibrated_inputs(compilation.imported, one) for one in seeds])
+    arrays = read_inputs([str(data)])
+    found = list(samples(compilation.program.inputs, arrays))
     if not found:
         raise refuse(Code.BAD_INPUT_DATA, f"{data} holds no sample")
-    return found
+    labels = arrays.get(_LABELS)
+    if labels is None or labels.shape != (len(found),) or labels.dtype.kind not in "iu":
+        return _Samples(found[:num_samples])
+    return _Samples(found[:num_samples], labels[:num_samples])
 
 
-def _layers(
-    ctx: click.Context, build: "Build", model: Path, sample: "dict[str, Array]"
-) -> "tuple[Difference, ...]":
+def _compiled_again(ctx: click.Context, build: "Build", model: Path) -> "Compilation":
+    """The model, with the options of the build, for this machine: its layers can be run here."""
     from lepton_cc.codegen.targets.loader import HOST, load_target, runs_on_this_machine
     from lepton_cc.compiler import CompileOptions, compile_model
     from lepton_cc.levels import OptLevel
-    from lepton_cc.verify.layers import layer_differences
 
     target = build.target if runs_on_this_machine(build.target) else load_target(HOST)
     choices = CompileOptions(target, OptLevel(build.level), build.interface.name, build.dims)
-    session = ctx.ensure_object(Session)
-    return layer_differences(compile_model(model, choices, observers=[session]), sample)
-
-
-def _rows(differences: "Sequence[Difference]") -> list[tuple[str | int | float, ...]]:
-    return [
-        (
-            one.name,
-            one.num_elements,
-            one.num_different,
-            one.max_abs,
-            one.max_rel,
-            one.max_ulp,
-            f"{one.argmax_flips} of {one.num_rows}",
-            one.num_beyond,
-        )
-        for one in differences
-    ]
+    return compile_model(model, choices, observers=[ctx.ensure_object(Session)])

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.tensor import Array
+from lepton_cc.verify.steps import argmax_flips
 
 # Allowed for floats, as numpy.isclose reads them: order of additions and our own functions.
 _TOLERANCES = {2: (1e-2, 1e-2), 4: (1e-3, 1e-4), 8: (1e-6, 1e-9)}
@@ -69,7 +70,7 @@ def difference(name: str, got: Array, reference: Array) -> Difference:
     largest = np.maximum(np.abs(right), np.finfo(np.float32).tiny)
     with np.errstate(invalid="ignore", over="ignore"):
         relative = np.nan_to_num(np.where(same, 0, distance / largest), nan=np.inf, posinf=np.inf)
-    flips, rows = _argmax_flips(got, reference, dtype)
+    flips, rows = argmax_flips(got, reference)
     return Difference(
         name=name,
         num_elements=int(same.size),
@@ -108,12 +109,3 @@ def _ordered(array: Array, dtype: DType) -> Array:
     bits = array.view(np.dtype(f"i{size}")).astype(np.int64)
     lowest = -(1 << (8 * size - 1))
     return np.where(bits < 0, lowest - bits, bits)
-
-
-def _argmax_flips(got: Array, reference: Array, dtype: DType) -> tuple[int, int]:
-    if got.ndim == 0 or got.shape[-1] < 2 or not got.size or dtype is DType.BOOL:
-        return 0, 0
-    wide = np.float64
-    left = np.argmax(got.astype(wide), axis=-1)
-    right = np.argmax(reference.astype(wide), axis=-1)
-    return int(np.count_nonzero(left != right)), int(left.size)

@@ -1,8 +1,10 @@
 """ONNX Runtime as the reference for a model's outputs; the only file that imports it."""
 
+import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from lepton_cc.frontend.model_source import ModelSource, loadable
+from lepton_cc.frontend.quantized_form import Form, QuantizedForm
 from lepton_cc.ir.diagnostics import Code, ToolchainError, refuse
 from lepton_cc.ir.tensor import Array
 from lepton_cc.verify.difference import Difference, difference, merged
@@ -10,8 +12,43 @@ from lepton_cc.verify.difference import Difference, difference, merged
 Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 
 
-def onnxruntime_run(model: ModelSource) -> Run:
-    """The model as ONNX Runtime runs it, unoptimized, on one thread.
+class Mode(enum.Enum):
+    """A way in which ONNX Runtime runs a model; quantized models differ from one to the next."""
+
+    PLAIN = "unoptimized"
+    OPERATORS = "QLinear operators"
+    QDQ_FUSED = "QDQ fused"
+    QDQ_DEFAULT = "QDQ default"
+    QDQ_UNFUSED = "QDQ unfused"
+
+    @property
+    def description(self) -> str:
+        """The setting behind the name."""
+        return _DESCRIPTIONS[self]
+
+
+_DESCRIPTIONS = {
+    Mode.PLAIN: "graph optimization disabled",
+    Mode.OPERATORS: "the model's own quantized operators, graph optimization disabled",
+    Mode.QDQ_FUSED: "session.qdqisint8allowed=1",
+    Mode.QDQ_DEFAULT: "as ONNX Runtime comes",
+    Mode.QDQ_UNFUSED: "graph optimization disabled",
+}
+_OPTIMIZED = frozenset({Mode.QDQ_FUSED, Mode.QDQ_DEFAULT})
+
+
+def modes_of(form: QuantizedForm) -> tuple[Mode, ...]:
+    """The modes in which a model can be run that differ from each other."""
+    modes = []
+    if Form.OPERATORS in form.forms:
+        modes.append(Mode.OPERATORS)
+    if Form.QDQ in form.forms:
+        modes += [Mode.QDQ_FUSED, Mode.QDQ_DEFAULT, Mode.QDQ_UNFUSED]
+    return tuple(modes) or (Mode.PLAIN,)
+
+
+def onnxruntime_run(model: ModelSource | bytes, mode: Mode = Mode.PLAIN) -> Run:
+    """The model as ONNX Runtime runs it on one thread, unoptimized unless the mode says more.
 
     Raises:
         ToolchainError: ONNX Runtime is not installed.
@@ -26,11 +63,13 @@ def onnxruntime_run(model: ModelSource) -> Run:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if mode is Mode.QDQ_FUSED:
+        options.add_session_config_entry("session.qdqisint8allowed", "1")
+    if mode not in _OPTIMIZED:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    content = model if isinstance(model, bytes) else loadable(model)
     try:
-        session = onnxruntime.InferenceSession(
-            loadable(model), options, providers=["CPUExecutionProvider"]
-        )
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions share no base of their own
         raise refuse(Code.TOOL_FAILED, f"ONNX Runtime does not load the model: {error}") from error
     names = [output.name for output in session.get_outputs()]
