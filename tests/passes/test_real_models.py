@@ -20,7 +20,8 @@ SIMPLIFY = (
     "eliminate-common-subexpressions,eliminate-dead-code)*"
 )
 PIPELINE = (
-    f"fold-constants,propagate-layout,{SIMPLIFY},recognize-softmax,recognize-norms,recognize-one-hot,"
+    "fold-constants,raise-integers,prove-accumulators,fold-constants{fold-dequantize=true},"
+    f"propagate-layout,{SIMPLIFY},recognize-softmax,recognize-norms,recognize-one-hot,"
     f"recognize-activations,recognize-bias,{SIMPLIFY},propagate-layout,"
     "fuse-activations,fuse-reductions,fuse-elementwise"
 )
