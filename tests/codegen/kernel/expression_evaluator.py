@@ -181,7 +181,7 @@ def _dot(expr: Dot, lhs: Value, rhs: Value, addend: Value) -> Value:
         np.ascontiguousarray(word)[..., None].view(kind).astype(np.int64)
         for word, kind in zip((lhs, rhs), kinds, strict=True)
     )
-    return ((left * right).sum(-1) + addend).astype(np.int32)
+    return np.asarray((left * right).sum(-1) + addend, dtype=np.int32)
 
 
 def _constant(expr: Const) -> Value:
