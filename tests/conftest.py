@@ -13,6 +13,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="rewrite the golden files with what the code prints now, for review with git diff",
     )
+    parser.addoption(
+        "--quantized-graphs",
+        type=int,
+        default=200,
+        help="how many random quantized graphs are compared on every target; 2000 takes an hour",
+    )
 
 
 @pytest.fixture(scope="session")

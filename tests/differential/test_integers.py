@@ -17,8 +17,8 @@ from tests.differential.layers import assert_same_bytes, showing_layers
 from tests.differential.ways import (
     ANCHOR,
     C_OF_32_BITS,
-    DOT_PRODUCTS,
     EMULATED,
+    INTEGERS,
     NATIVE,
     PORTABLE,
     C,
@@ -28,9 +28,7 @@ from tests.real_models import Arrays, RealModel
 
 _LEFT_OUT = ("host-O2", "host-Os", "gcc-tiled", "clang-unoptimized-graph")
 WAYS = tuple(
-    way
-    for way in (*NATIVE, *DOT_PRODUCTS, *C, *C_OF_32_BITS, *EMULATED)
-    if way.name not in _LEFT_OUT
+    way for way in (*NATIVE, *INTEGERS, *C, *C_OF_32_BITS, *EMULATED) if way.name not in _LEFT_OUT
 )
 _QUICK_WAYS = ("host-O3", "x86-64", "x86-64-v3", "x86-64-v3-vnni", "gcc-m32-O0", "rv32imc")
 _LARGE = ("ic_resnet8_int8_qdq", "vww_mobilenetv1_025_int8_qdq")

@@ -7,14 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from lepton_cc.codegen.assemble import assemble
 from lepton_cc.codegen.targets.loader import load_target, runs_on_this_machine
 from lepton_cc.compiled_model import CompiledModel
 from lepton_cc.compiler import Compilation, CompileOptions, compile_model
 from lepton_cc.executable import Executable
 from lepton_cc.ir.diagnostics import ToolchainError
+from lepton_cc.ir.graph import Graph
 from lepton_cc.ir.target import Execution, Target
 from lepton_cc.ir.tensor import Array
 from lepton_cc.levels import LEVELS, OptLevel
+from lepton_cc.passes.manager import PassManager
 from tests.differential.c_library import CLibrary
 from tests.differential.c_program import CProgram, links_programs
 
@@ -23,6 +26,8 @@ Run = Callable[[Mapping[str, Array]], dict[str, Array]]
 # What C compilers get: no vectors, since they make their own and take minutes over ours.
 PORTABLE = "portable"
 PORTABLE_32 = "portable-32"
+# A PC that requantizes like a core without floating-point unit.
+WITHOUT_FLOATS = "x86-64-without-floats"
 # 32-bit x86 computes floats as IEEE 754 says in SSE registers only.
 M32 = ("-m32", "-msse2", "-mfpmath=sse")
 
@@ -53,6 +58,8 @@ class Way:
     @property
     def loaded_target(self) -> Target:
         """The target's description."""
+        if self.target == WITHOUT_FLOATS:
+            return replace(load_target("x86-64-v3"), name=self.target, float_unit=False)
         if self.target in (PORTABLE, PORTABLE_32):
             bits = 32 if self.target == PORTABLE_32 else 64
             plain = replace(load_target("x86-64"), vector_bytes=0)
@@ -62,6 +69,15 @@ class Way:
     def compile(self, path: Path) -> Compilation:
         """The model compiled this way, up to its program."""
         return compile_model(path, CompileOptions(self.loaded_target, self.level))
+
+    def compile_graph(self, graph: Graph, name: str) -> Compilation:
+        """A graph instead of a model, compiled this way."""
+        target, level = self.loaded_target, LEVELS[self.level]
+        manager = PassManager(level.pipeline(target))
+        after = manager.run(graph)
+        program = assemble(after, name, target, level.schedule, reorder=level.reorder)
+        options = CompileOptions(target, self.level)
+        return Compilation(options, graph, after, manager.records, program, (), ())
 
     def require(self) -> None:
         """Skips what this machine cannot do."""
@@ -117,10 +133,9 @@ C = (
     Way("clang-unoptimized-graph", PORTABLE, OptLevel.O0, "clang", ("-O1",)),
 )
 EMULATED = (Way("rv32imc", "rv32imc"), Way("rv32imafc", "rv32imafc"))
-# Quantized models: what their dot products are made of differs, their results do not.
-DOT_PRODUCTS = (
-    Way("x86-64-v3-vnni", "x86-64-v3-vnni"),
-    Way("x86-64-v4-vnni", "x86-64-v4-vnni"),
+# More ways for quantized models: requantization by integers, and SSE2 without optimization.
+INTEGERS = (
+    Way("x86-64-without-floats", WITHOUT_FLOATS),
     Way("x86-64-O0", "x86-64", OptLevel.O0),
     Way("x86-64-O1", "x86-64", OptLevel.O1),
 )
