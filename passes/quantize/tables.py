@@ -10,7 +10,7 @@ import numpy as np
 
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.graph import Op, Value
-from lepton_cc.ir.op_kind import Trait
+from lepton_cc.ir.op_kind import OpKind, Trait
 from lepton_cc.ir.ops.constant import Constant
 from lepton_cc.ir.ops.elementwise import Clamp
 from lepton_cc.ir.ops.fused import Fused
@@ -68,13 +68,15 @@ def _root(rewriter: Rewriter, leaf: Value, *, several: bool) -> Value:
 
 
 def _evaluate(rewriter: Rewriter, value: Value, known: dict[Value, Array]) -> Array:
-    """The value as a function of what is known, element by element."""
+    """The value as a function of what is known, element by element; the result names its nodes."""
     if value not in known:
         op = rewriter.producer(value)
         assert op is not None
         if isinstance(op.kind, Constant):
             known[value] = op.kind.value.array.reshape(())
         else:
+            if not isinstance(op.kind, Dequantize):
+                rewriter.match(value, OpKind)
             operands = [None if v is None else _evaluate(rewriter, v, known) for v in op.operands]
             with np.errstate(all="ignore"):
                 (known[value],) = op.kind.evaluate(operands)
