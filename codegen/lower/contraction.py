@@ -5,7 +5,7 @@ they say so with two functions, and this file makes the loops.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lepton_cc.codegen.kernel.ir import (
     Block,
@@ -53,6 +53,7 @@ class Steps:
     weights(tap, step, column): the element of the weights for a column of the tile.
     width: columns of the tile that may be read from the weights.
     combine(input, weights, total): the new total.
+    together: steps whose weights share a byte or word; they run in one iteration.
     """
 
     depth: int
@@ -62,6 +63,30 @@ class Steps:
     width: int
     by_column: bool = False
     combine: Combine = mul_add
+    together: int = 1
+
+    def apart(self) -> tuple["Steps", ...]:
+        """The same with steps that share weights as taps of one step, and those left over."""
+        whole, rest = divmod(self.depth, self.together)
+        parts = (self._part(0, whole, self.together), self._part(self.depth - rest, 1, rest))
+        return tuple(part for part in parts if part.depth and part.taps)
+
+    def _part(self, first: int, depth: int, count: int) -> "Steps":
+        def member(tap: int, step: Expr) -> Expr:
+            return step * count + (first + tap // self.taps)
+
+        return replace(
+            self,
+            depth=depth,
+            taps=self.taps * count,
+            row_input=lambda row, tap, step, column: self.row_input(
+                row, tap % self.taps, member(tap, step), column
+            ),
+            weights=lambda tap, step, column: self.weights(
+                tap % self.taps, member(tap, step), column
+            ),
+            together=1,
+        )
 
 
 def accumulators(context: KernelContext, tile: Tile, dtype: DType) -> Accumulators:
@@ -101,6 +126,9 @@ def initialize(
 
 def accumulate(context: KernelContext, registers: Accumulators, steps: Steps) -> Block:
     """Adds all reduction steps to the accumulators, in order of step, then tap."""
+    if steps.together > 1:
+        parts = [accumulate(context, registers, part) for part in steps.apart()]
+        return tuple(statement for part in parts for statement in part)
     tile = registers.tile
     work = tile.rows * tile.vectors * steps.taps
     unroll = max(1, min(_MAX_UNROLL, _UNROLLED_MULADDS // max(work, 1), steps.depth))

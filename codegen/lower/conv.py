@@ -181,11 +181,11 @@ class _ConvLowering:
         self.context = context
         self.kind = kind
         self.shape = shape
-        self.in_floats = self._counts_in_floats()
+        dot = self._usable_dot()
+        self.in_floats = dot is DotProduct.NONE and self._counts_in_floats()
         result = compute_type(context.op.result.type.dtype)
         self.dtype = DType.F32 if self.in_floats else result
         self.columns = shape.groups if shape.depthwise else shape.filters
-        dot = self._usable_dot()
         lanes = narrowed_lanes(self.columns, context.lanes(self.dtype))
         lanes = max(lanes, MIN_LANES) if dot is not DotProduct.NONE else lanes
         self.tile = Tile(1, 1, lanes)
@@ -433,6 +433,7 @@ class _ConvLowering:
                 lambda tap, step, lane: weights(tap_offset + tap, step, lane),
                 readable,
                 by_column=shape.depthwise,
+                together=self.weights.steps_a_byte,
             )
 
         inside = all(all(row) for row in run.inside)

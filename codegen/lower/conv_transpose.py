@@ -144,7 +144,7 @@ class _ConvTransposeLowering:
 
     def __init__(self, context: KernelContext, kind: ConvTranspose) -> None:
         x, result = context.source(0).type.dims, context.sink.type.dims
-        self.context = context
+        self.context, self.zero_point = context, kind.zero_point
         self.batch, self.total_channels = x[0], x[-1]
         self.axes = _axes(kind, x[1:-1], result[1:-1])
         self.phases = _phases(self.axes[-1])
@@ -267,14 +267,23 @@ class _ConvTransposeLowering:
             if not run.inside[row][number]:
                 return None
             distance = (phase.taps[number][1] + row) * self.total_channels
-            return x.at_linear(base + step + lane + distance)
+            value = x.at_linear(base + step + lane + distance).cast(self.dtype)
+            return value - self.zero_point if self.zero_point else value
 
         def weights(number: int, step: Expr, column: Expr) -> Expr:
             tap = linearize((*outer_taps, index(phase.taps[number][0])), sizes)
             return self.weights.at(place.group, place.block, readable, tap, step, column)
 
         taps = len(phase.taps)
-        return Steps(self.channels, taps, row_input, weights, readable, by_column=self.depthwise)
+        return Steps(
+            self.channels,
+            taps,
+            row_input,
+            weights,
+            readable,
+            by_column=self.depthwise,
+            together=self.weights.steps_a_byte,
+        )
 
     def _store(
         self, place: _Place, phase: _Phase, registers: Accumulators, column: Expr

@@ -21,6 +21,7 @@ from lepton_cc.codegen.lower.pointwise import pointwise_source
 from lepton_cc.codegen.lower.representation import compute_type, is_narrow_float, rounded
 from lepton_cc.codegen.lower.source import Index, Source, buffer_source, scalar_source
 from lepton_cc.codegen.lower.store import collapsed_dims, store_tensor
+from lepton_cc.codegen.lower.subbyte import elements_a_byte, packed_source
 from lepton_cc.ir.diagnostics import InternalError
 from lepton_cc.ir.graph import Op, Value
 from lepton_cc.ir.op_kind import Trait
@@ -166,6 +167,8 @@ class _OpLowering:
         content = self.constants.get(value)
         if content is not None and content.size == 1:
             source = scalar_source(type_, content)
+        elif content is not None and elements_a_byte(type_.dtype) > 1:
+            source = packed_source(type_, content, self.context.constant)
         elif content is not None:
             source = buffer_source(type_, lambda: self.context.constant(content))
         else:

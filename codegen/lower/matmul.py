@@ -171,7 +171,8 @@ class _MatMulLowering:
             wide = value.cast(self.dtype)
             return wide - self.kind.rhs_zero_point if self.kind.rhs_zero_point else wide
 
-        return Steps(self.depth, 1, row_input, weights, readable)
+        together = 1 if self.weights is None else self.weights.steps_a_byte
+        return Steps(self.depth, 1, row_input, weights, readable, together=together)
 
     def _dot_steps(self, dot: DotWeights, lhs_base: Expr, block: Expr, readable: int) -> Steps:
         lhs, width = self.context.direct_buffer(0), dot.dot.width

@@ -1,7 +1,8 @@
 """Weights as a contraction's tiles read them: constants are packed at compile time.
 
 Packed order is [group][block][tap][channel][column of the block], every block padded with zeros to
-whole vectors: a tile then reads its weights in one forward sweep.
+whole vectors: a tile then reads its weights in one forward sweep. Weights of 4 bits stay so: there
+two neighbouring (tap, channel) rows of a block share a row of bytes.
 """
 
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from lepton_cc.codegen.kernel.tile import Tile, padded_columns
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.representation import from_storage
 from lepton_cc.codegen.lower.source import Source, buffer_source
+from lepton_cc.codegen.lower.subbyte import elements_a_byte, packed_rows, split, unpacked
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.tensor import Array
 from lepton_cc.ir.types import TensorType
@@ -25,12 +27,14 @@ class ConvWeights:
 
     `packed`: every block is padded to whole vectors, so that full vectors may be read. Depthwise
     weights are one group of one channel whose filters are all the channels; they stay as they are.
+    steps_a_byte: channels (or taps, if there is one channel) whose weights share a byte.
     """
 
     groups: int
     packed: bool
     at: Callable[[Expr, Expr, int, Expr, Expr, Expr], Expr]
     bias: Callable[[Expr, Expr], Callable[[Expr], Expr] | None]
+    steps_a_byte: int = 1
 
 
 def conv_weights(
@@ -51,27 +55,33 @@ def conv_weights(
     """
     sizes = _Sizes(taps, groups, channels, filters, groups_first)
     content = context.constant_array(1)
-    if in_floats and content is not None:
+    narrow = content is not None and elements_a_byte(DType.from_numpy(content.dtype)) > 1
+    if in_floats and content is not None and not narrow:
         floats = content.astype(np.float32)
         type_ = TensorType(DType.F32, tuple(floats.shape))
         source = buffer_source(type_, lambda: context.constant(floats))
         return _as_they_lie(source, None, sizes, tile)
-    bias_source = context.optional_source(2)
-    bias_content = context.constant_array(2)
+    bias_source = None if in_floats else context.optional_source(2)
+    bias_content = None if in_floats else context.constant_array(2)
     can_pack = content is not None and (bias_source is None or bias_content is not None)
-    if not can_pack or (channels == 1 and groups == 1 and filters % tile.lanes == 0):
+    lies_in_vectors = channels == 1 and groups == 1 and filters % tile.lanes == 0
+    if not can_pack or (lies_in_vectors and not narrow):
         return _as_they_lie(context.source(1), bias_source, sizes, tile)
     assert content is not None
     array = sizes.in_order(content)
     panels = context.constant(_pack(array, tile))
     dtype = context.source(1).type.dtype
     padded = padded_columns(filters, tile)
-    group_size = taps * channels * padded
+    steps_a_byte = elements_a_byte(dtype)
+    rows = -(-taps * channels // steps_a_byte)
 
     def at(group: Expr, block: Expr, width: int, tap: Expr, channel: Expr, column: Expr) -> Expr:
-        first = group * group_size + block * (taps * channels * tile.columns)
-        element = load(panels, first + ((tap * channels + channel) * width + column))
-        return from_storage(element, dtype)
+        first = group * (rows * padded) + block * (rows * tile.columns)
+        step = tap * channels + channel
+        if not narrow:
+            return from_storage(load(panels, first + (step * width + column)), dtype)
+        row, place = split(step, steps_a_byte)
+        return unpacked(load(panels, first + (row * width + column)), place, dtype)
 
     def bias(group: Expr, block: Expr) -> Callable[[Expr], Expr] | None:
         if bias_content is None:
@@ -80,9 +90,10 @@ def conv_weights(
         widened[:, :filters] = bias_content.reshape(groups, filters)
         buffer = context.constant(widened)
         first = group * padded + block * tile.columns
-        return lambda column: from_storage(load(buffer, first + column), dtype)
+        bias_dtype = DType.from_numpy(bias_content.dtype)
+        return lambda column: from_storage(load(buffer, first + column), bias_dtype)
 
-    return ConvWeights(groups, True, at, bias)
+    return ConvWeights(groups, True, at, bias, steps_a_byte)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +139,7 @@ def _as_they_lie(
 def _pack(array: Array, tile: Tile) -> Array:
     """[taps, channels, groups, filters] -> [group][block][tap][channel][column], flat."""
     taps, channels, groups, filters = array.shape
+    dtype = DType.from_numpy(array.dtype)
     parts: list[Array] = []
     for group in range(groups):
         for start in range(0, filters, tile.columns):
@@ -135,5 +147,7 @@ def _pack(array: Array, tile: Tile) -> Array:
             width = -(-block.shape[-1] // tile.lanes) * tile.lanes
             widened = np.zeros((taps, channels, width), dtype=array.dtype)
             widened[:, :, : block.shape[-1]] = block
+            if elements_a_byte(dtype) > 1:
+                widened = packed_rows(widened.reshape(taps * channels, width), dtype.bits)
             parts.append(widened.reshape(-1))
     return np.concatenate(parts)
