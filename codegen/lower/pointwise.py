@@ -17,22 +17,26 @@ from lepton_cc.codegen.lower.reinterpretation import reinterpreted
 from lepton_cc.codegen.lower.representation import compute_type, rounded
 from lepton_cc.codegen.lower.source import Index, Source
 from lepton_cc.ir.diagnostics import InternalError
+from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.op_kind import OpKind
 from lepton_cc.ir.ops.bitcast import Bitcast
 from lepton_cc.ir.ops.elementwise import Binary, Cast, Clamp, Select, Unary
 from lepton_cc.ir.ops.integer import QuantizedAdd, QuantizedMul, Requantize, Table
-from lepton_cc.ir.ops.quantization import Dequantize, Quantize
+from lepton_cc.ir.ops.quantization import Dequantize, Quantize, integer_bounds
 from lepton_cc.ir.tensor import Array
 from lepton_cc.ir.types import TensorType
 
 
 def clamp(x: Expr, low: float, high: float) -> Expr:
-    """min(max(x, low), high) that lets NaN through; infinite bounds cost nothing."""
+    """min(max(x, low), high) that lets NaN through; bounds that bind nothing cost nothing."""
     y = x
-    if low != -math.inf:
+    lowest, highest = -math.inf, math.inf
+    if isinstance(x.type, DType) and x.type.is_integer:
+        lowest, highest = integer_bounds(x.type)
+    if low > lowest:
         bound = Const(x.type, low)
         y = select(bound > y, bound, y)
-    if high != math.inf:
+    if high < highest:
         bound = Const(x.type, high)
         y = select(bound < y, bound, y)
     return y
