@@ -29,6 +29,8 @@ from lepton_cc.passes.manager import Pass
 
 # Between i8 and u8: the sign bit.
 _SIGN = 128
+# What the instructions multiply by; weights of 4 bits become i8 or i16 in registers.
+_WEIGHTS = (DType.I8, DType.I4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ class _Preparation:
         if not isinstance(kind, Conv | MatMul) or op.inputs[0].type.dtype is not DType.I8:
             return False
         weights = self._constants.get(op.inputs[1])
-        if weights is None or weights.dtype != np.int8:
+        if weights is None or op.inputs[1].type.dtype not in _WEIGHTS:
             return False
         if len(op.inputs) > 2 and op.inputs[2] not in self._constants:
             return False

@@ -409,10 +409,10 @@ class _ConvLowering:
             first_channel = place.block * self.tile.columns
         base = Var(INDEX, names.fresh("base"))
         let = Let(base, pixel * total_channels + first_channel)
-        tap_base = linearize((*taps, index(0)), window.size) if taps else index(0)
         row_step = window.strides[-1] * total_channels
         if self.dot is not None:
-            return (let, *self._dot_taps(place, registers, readable, tap_base, base))
+            return (let, *self._dot_taps(place, registers, readable, taps, base))
+        tap_base = linearize((*taps, index(0)), window.size) if taps else index(0)
 
         def weights(tap: Expr, channel: Expr, lane: Expr) -> Expr:
             return self.weights.at(
@@ -458,7 +458,12 @@ class _ConvLowering:
         )
 
     def _dot_taps(
-        self, place: _Place, registers: Accumulators, readable: int, tap_base: Expr, base: Expr
+        self,
+        place: _Place,
+        registers: Accumulators,
+        readable: int,
+        outer_taps: tuple[Expr, ...],
+        base: Expr,
     ) -> Block:
         """The taps along a row and the channels, a word at a time; nothing is padding."""
         shape, window, names = self.shape, self.shape.window, self.context.names
@@ -467,7 +472,8 @@ class _ConvLowering:
         x = self.context.direct_buffer(0)
         width, size = dot.dot.width, window.size[-1]
         row_step = window.strides[-1] * shape.channels
-        first_step = tap_base * shape.channels // width
+        # A row of taps is whole words, else dot products would not be usable.
+        first_step = linearize(outer_taps, window.size[:-1]) * (size * shape.channels // width)
 
         def steps(depth: int, offset: Expr, first: Expr) -> Steps:
             return Steps(
@@ -479,6 +485,7 @@ class _ConvLowering:
                 lambda tap, step, lane: dot.at(block, readable, first + step, lane),
                 readable,
                 combine=dot.combine,
+                together=dot.steps_a_word,
             )
 
         if window.dilations[-1] == 1:

@@ -183,6 +183,7 @@ class _MatMulLowering:
             lambda tap, step, lane: dot.at(block, readable, step, lane),
             readable,
             combine=dot.combine,
+            together=dot.steps_a_word,
         )
 
     def _bases(self, batch: tuple[Expr, ...], row: Expr) -> tuple[Expr, Block]:

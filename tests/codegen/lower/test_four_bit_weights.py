@@ -9,6 +9,7 @@ import pytest
 
 from lepton_cc.codegen.assemble import assemble
 from lepton_cc.codegen.kernel.ir import INDEX, Binary, BinaryOp, Const, Expr, Var, index
+from lepton_cc.codegen.kernel.printer import print_kernel
 from lepton_cc.codegen.lower.subbyte import packed_rows, split
 from lepton_cc.codegen.targets.loader import load_target
 from lepton_cc.ir.dtype import DType
@@ -19,6 +20,7 @@ from lepton_cc.ir.ops.matmul import MatMul
 from lepton_cc.ir.ops.movement import Transpose
 from lepton_cc.ir.ops.quantization import Dequantize, integer_bounds
 from lepton_cc.ir.ops.window import Window
+from lepton_cc.ir.target import DotProduct
 from lepton_cc.ir.tensor import Array
 from lepton_cc.levels import LEVELS, OptLevel
 from tests.codegen.lower.code_case import BUILDS, Build, Case, Known, check, graph_of, random
@@ -81,6 +83,48 @@ def test_convolutions(dtype: DType, build: Build) -> None:
         bias = random(DType.I32, w_dims[-1], seed=3) // 1000
         cases += [Case(kind, (x, w, Known(bias))), Case(kind, (x, w)), Case(kind, (x, w, bias))]
     check(cases, build)
+
+
+DOTS = tuple(
+    pytest.param(build, id=str(build))
+    for build in (
+        Build("x86-64", OptLevel.O3),
+        Build("x86-64-v3-vnni", OptLevel.O3),
+        Build("x86-64-v4-vnni", OptLevel.O3),
+        Build("x86-64-v4-vnni", OptLevel.OS),
+    )
+    if build.runs_here
+)
+
+
+@pytest.mark.parametrize("build", DOTS)
+@pytest.mark.parametrize("x_dtype", [DType.U8, DType.I16], ids=lambda dtype: dtype.value)
+def test_dot_products(x_dtype: DType, build: Build) -> None:
+    """Numbers of steps that do and do not fill the last word, in one run and in several."""
+    cases = []
+    for depth in (2, 4, 6, 8, 12, 20, 64):
+        x = whole_range(x_dtype, 7, depth, seed=1)
+        w = Known(whole_range(DType.I4, depth, 19, seed=2))
+        cases.append(Case(MatMul(5), (x, w, Known(random(DType.I32, 19) // 1000))))
+    for window, dilation in itertools.product(((1, 1), (3, 3), (2, 3)), (1, 2)):
+        pads = (0, 0)
+        kind = Conv(Window(window, (1, 1), (dilation, dilation), pads, pads), 1, 9)
+        for channels in (2, 4, 8, 12):
+            x = whole_range(x_dtype, 1, 7, 8, channels, seed=1)
+            cases.append(Case(kind, (x, Known(whole_range(DType.I4, *window, channels, 20)))))
+    check(cases, build)
+
+
+@pytest.mark.parametrize("build", DOTS)
+def test_dot_products_read_packed_weights(build: Build) -> None:
+    target = load_target(build.target)
+    x_dtype = DType.U8 if target.dot_product is DotProduct.QUADS else DType.I16
+    w = Known(whole_range(DType.I4, 64, 32))
+    graph, _ = graph_of([Case(MatMul(), (whole_range(x_dtype, 4, 64), w))])
+    program = assemble(graph, "case", target, LEVELS[build.level].schedule)
+    assert any("dot" in print_kernel(function.kernel) for function in program.kernels)
+    bias = 4 * 32
+    assert program.constants_bytes == 64 * 32 // 2 + bias
 
 
 @pytest.mark.parametrize("build", BUILDS)
