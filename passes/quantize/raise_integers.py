@@ -13,6 +13,7 @@ from lepton_cc.passes.manager import Pass
 from lepton_cc.passes.quantize.contractions import RULES as CONTRACTIONS
 from lepton_cc.passes.quantize.movement import DEQUANTIZE_DOWN, QUANTIZE_UP
 from lepton_cc.passes.quantize.pools import RULES as POOLS
+from lepton_cc.passes.quantize.resampling import RULES as RESAMPLING
 from lepton_cc.passes.quantize.signed import RULES as SIGNED
 from lepton_cc.passes.quantize.softmax import RULES as SOFTMAX
 from lepton_cc.passes.quantize.sums import RULES as SUMS
@@ -27,6 +28,7 @@ _RULES: tuple[Rule, ...] = (
     # Sums of unsigned integers stay so: what is not one by now becomes signed.
     *SIGNED,
     *POOLS,
+    *RESAMPLING,
     *SOFTMAX,
 )
 
