@@ -34,8 +34,8 @@ class FloatOp:
 def float_ops(graph: Graph) -> tuple[FloatOp, ...]:
     """The ops of a raised graph that compute with floats, in order.
 
-    Quantizing graph inputs and dequantizing graph outputs is not among them, nor is moving floats
-    there, nor what hangs on constants alone. The graph must not be fused yet.
+    Quantizing graph inputs and dequantizing graph outputs is not among them, nor is moving floats,
+    nor what hangs on constants alone. The graph must not be fused yet.
     """
     producers = graph.producers()
     uses = graph.uses()
@@ -44,13 +44,12 @@ def float_ops(graph: Graph) -> tuple[FloatOp, ...]:
     to_outputs = _moved_outputs(graph)
     found = []
     for op in graph.ops:
-        if isinstance(op.kind, Constant) or not _touches_floats(op, producers):
+        moves = isinstance(op.kind, Constant) or _is_movement(op)
+        if moves or not _touches_floats(op, producers):
             continue
         if isinstance(op.kind, Quantize) and op.inputs[0] in from_inputs:
             continue
         if isinstance(op.kind, Dequantize) and op.result in to_outputs:
-            continue
-        if _is_movement(op) and (op.results[0] in from_inputs or op.results[0] in to_outputs):
             continue
         readers = [use for result in op.results for use in uses.get(result, ())]
         found.append(FloatOp(op, _reason(op, producers, readers, outputs)))
