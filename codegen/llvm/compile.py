@@ -2,6 +2,7 @@
 
 import ctypes
 import functools
+import weakref
 from dataclasses import dataclass
 from typing import Self
 
@@ -107,6 +108,9 @@ class LoadedCode:
         module = _optimized(text, machine, speed_level, small=small)
         self._engine = llvm.create_mcjit_compiler(module, machine)
         self._engine.finalize_object()
+        # Held from outside until this object dies: a cycle's parts are finalized in any order, and
+        # LLVM's context must not go before the engine.
+        weakref.finalize(self, self._engine.close).atexit = False
 
     @classmethod
     def from_object(cls, content: bytes, target: Target) -> Self:
