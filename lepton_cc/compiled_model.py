@@ -16,6 +16,7 @@ from lepton_cc.ir.diagnostics import Code, UsageError, refuse
 from lepton_cc.ir.target import Execution
 from lepton_cc.ir.tensor import Array
 from lepton_cc.levels import LEVELS, OptLevel
+from lepton_cc.measure.layer_times import LayerTime, timed_layers
 from lepton_cc.report import LayerReport, MemoryReport
 from lepton_cc.sample_inputs import made_up_inputs
 from lepton_cc.thread_pool import ThreadPool
@@ -110,16 +111,35 @@ class CompiledModel:
         Raises:
             Refused: the target's code runs in an emulator, whose time says nothing.
         """
+        self._refuse_emulated()
+        call = self._executable.prepare(made_up_inputs(self.inputs) if inputs is None else inputs)
+        call.run()
+        each = max(1, num_runs // _BENCH_REPEATS)
+        return min(call.seconds(each) for _ in range(_BENCH_REPEATS))
+
+    def profile(
+        self, num_runs: int = 100, inputs: Mapping[str, Array] | None = None
+    ) -> tuple[LayerTime, ...]:
+        """The least seconds of each layer, by a copy of the code that has hooks.
+
+        `inputs` defaults to made-up ones.
+
+        Raises:
+            Refused: the target's code runs in an emulator, whose time says nothing.
+        """
+        self._refuse_emulated()
+        level = LEVELS[self.compilation.options.level].llvm_level
+        executable = Executable(self.compilation.program, level, profile=True)
+        call = executable.prepare(made_up_inputs(self.inputs) if inputs is None else inputs)
+        return timed_layers(call.run, executable.ticks, self.layers, num_runs)
+
+    def _refuse_emulated(self) -> None:
         if self.compilation.options.target.execution is not Execution.NATIVE:
             raise refuse(
                 Code.TARGET_UNSUPPORTED,
                 f"{self.compilation.options.target.name} is emulated: its time means nothing",
                 hint="run the model and read last_instructions",
             )
-        call = self._executable.prepare(made_up_inputs(self.inputs) if inputs is None else inputs)
-        call.run()
-        each = max(1, num_runs // _BENCH_REPEATS)
-        return min(call.seconds(each) for _ in range(_BENCH_REPEATS))
 
     def save(self, folder: str | os.PathLike[str], *, emit: Sequence[str] = ()) -> None:
         """Writes what the command line writes: library, header, plan, manifest, and `emit`.

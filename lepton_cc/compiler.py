@@ -29,7 +29,8 @@ class CompileOptions:
     """What the user chose.
 
     name: prefix of every symbol; dims: sizes of open dimensions; constants: graph inputs that are
-    known now and vanish from the interface; require_integer: whether a float op is an error.
+    known now and vanish from the interface; require_integer: whether a float op is an error;
+    profile: whether machine code has hooks that measure its layers.
     """
 
     target: Target
@@ -38,6 +39,7 @@ class CompileOptions:
     dims: Mapping[str, int] = field(default_factory=dict)
     constants: Mapping[str, Array] = field(default_factory=dict)
     require_integer: bool = False
+    profile: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from lepton_cc.ir.diagnostics import Code, refuse
 from lepton_cc.ir.graph import Value
 from lepton_cc.ir.interpreter import checked_input
 from lepton_cc.ir.tensor import Array
-from lepton_cc.thread_pool import ThreadPool
+from lepton_cc.thread_pool import LentThreads
 
 _ALIGNMENT = 64
 # Written behind the arena and checked after each run: code must stay inside what it asked for.
@@ -30,9 +30,13 @@ def aligned_bytes(size: int) -> NDArray[np.uint8]:
 
 
 class Executable:
-    """A program as machine code in this process, with one arena. Not to be run by two threads."""
+    """A program as machine code in this process, with one arena. Not to be run by two threads.
 
-    def __init__(self, program: Program, llvm_level: int) -> None:
+    With `profile`, its code has hooks: each run reads the clock before each kernel call and after
+    the last one into `ticks`, u64[number of calls + 1].
+    """
+
+    def __init__(self, program: Program, llvm_level: int, *, profile: bool = False) -> None:
         if not runs_on_this_machine(program.target):
             raise refuse(
                 Code.TARGET_UNSUPPORTED,
@@ -40,9 +44,12 @@ class Executable:
                 hint="compile for --target=host to run here",
             )
         self._program = program
-        text = emit_module(program, in_process=True)
+        text = emit_module(program, in_process=True, profile=profile)
         self._code = LoadedCode(text, program.target, llvm_level)
-        self._function = self._code.function(f"{program.name}_execute", 5)
+        self.ticks = np.zeros(len(program.calls) + 1 if profile else 0, np.uint64)
+        self._hooks = (self.ticks.ctypes.data,) if profile else ()
+        parameters = 5 + len(self._hooks)
+        self._function = self._code.function(f"{program.name}_execute", parameters)
         self._repeat = self._code.function(f"{program.name}_repeat", 5)
         self._weights = aligned_bytes(program.constants_bytes)
         self._weights[:] = np.frombuffer(program.constants_blob(), dtype=np.uint8)
@@ -50,7 +57,7 @@ class Executable:
         self._arena[program.arena_bytes :] = _GUARD
 
     def run(
-        self, inputs: Mapping[str, Array], *, threads: ThreadPool | None = None
+        self, inputs: Mapping[str, Array], *, threads: LentThreads | None = None
     ) -> dict[str, Array]:
         """Runs the machine code once, its parallel loops on `threads` if given.
 
@@ -75,9 +82,8 @@ class Executable:
             port.name: np.zeros(port.type.dims, dtype=port.type.dtype.numpy)
             for port in self._program.outputs
         }
-        return PreparedCall(
-            self._function, self._repeat, arrays, outputs, self._arena, self._weights
-        )
+        memory = (self._arena, self._weights)
+        return PreparedCall(self._function, self._repeat, arrays, outputs, memory, self._hooks)
 
 
 class PreparedCall:
@@ -89,8 +95,8 @@ class PreparedCall:
         repeat: "ctypes._FuncPointer",
         inputs: list[Array],
         outputs: dict[str, Array],
-        arena: NDArray[np.uint8],
-        weights: NDArray[np.uint8],
+        memory: tuple[NDArray[np.uint8], NDArray[np.uint8]],
+        hooks: tuple[int, ...],
     ) -> None:
         self._function = function
         self._repeat = repeat
@@ -103,13 +109,14 @@ class PreparedCall:
         self._arguments = (
             ctypes.addressof(self._in),
             ctypes.addressof(self._out),
-            arena.ctypes.data,
-            weights.ctypes.data,
+            *(part.ctypes.data for part in memory),
         )
+        self._hooks = hooks
 
-    def run(self, threads: ThreadPool | None = None) -> None:
+    def run(self, threads: LentThreads | None = None) -> None:
         """Runs the machine code; the results are in `outputs`."""
-        self._function(*self._arguments, None if threads is None else threads.address)
+        parallel = None if threads is None else threads.address
+        self._function(*self._arguments, parallel, *self._hooks)
 
     def seconds(self, num_runs: int) -> float:
         """Seconds of one run, the mean over a loop of machine code."""

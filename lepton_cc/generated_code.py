@@ -44,7 +44,7 @@ def generate_code(compilation: Compilation, *, jobs: int = 1) -> GeneratedCode:
     """
     program = compilation.program
     level = compilation.options.level
-    text = emit_module(program)
+    text = emit_module(program, profile=compilation.options.profile)
     if jobs > 1:
         code = _compiled_apart(text, program.target, level)
     else:

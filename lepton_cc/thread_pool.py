@@ -10,6 +10,7 @@ import ctypes
 import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 from lepton_cc.ir.diagnostics import UsageError
 
@@ -28,6 +29,14 @@ def even_ranges(count: int, num_parts: int) -> tuple[Range, ...]:
     """[0, count) as at most `num_parts` ranges whose lengths differ by one at most."""
     bounds = [count * part // num_parts for part in range(num_parts + 1)]
     return tuple(pair for pair in itertools.pairwise(bounds) if pair[0] < pair[1])
+
+
+class LentThreads(Protocol):
+    """Threads that generated code may use."""
+
+    @property
+    def address(self) -> int:
+        """Address of a `lepton_parallel`."""
 
 
 class ThreadPool:

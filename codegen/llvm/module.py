@@ -6,10 +6,12 @@
 
 In process there are no entry points: the caller calls `NAME_execute` and gives the constants.
 `NAME_repeat` does so many times, for measurements. With exposed kernels, each can be called alone.
+A profiled module has hooks besides (`profile_hooks`), and `NAME_execute` a parameter for them.
 """
 
 from lepton_cc.codegen.kernel.ir import INDEX, Buffer, For, LoopKind, Space, Var
 from lepton_cc.codegen.llvm.emit import FunctionEmitter
+from lepton_cc.codegen.llvm.profile_hooks import DECLARATION, IS_SILENT, has_clock, read_clock
 from lepton_cc.codegen.program import (
     CONSTANT_ALIGNMENT,
     Call,
@@ -25,21 +27,31 @@ _OK, _NULL_ARGUMENT, _MISALIGNED_ARENA = 0, -1, -2
 _ARENA_ALIGNMENT = 16
 
 
-def emit_module(program: Program, *, in_process: bool = False, expose_kernels: bool = False) -> str:
+def emit_module(
+    program: Program,
+    *,
+    in_process: bool = False,
+    expose_kernels: bool = False,
+    profile: bool = False,
+) -> str:
     """The module as LLVM IR text."""
-    return _ModuleEmitter(program, in_process, expose_kernels).text()
+    return _ModuleEmitter(program, in_process, expose_kernels, profile).text()
 
 
 class _ModuleEmitter:
     """Collects the parts of one module."""
 
-    def __init__(self, program: Program, in_process: bool, expose_kernels: bool) -> None:
+    def __init__(
+        self, program: Program, in_process: bool, expose_kernels: bool, profile: bool
+    ) -> None:
         self._program = program
         self._expose_kernels = expose_kernels
         self._target: Target = program.target
         self._in_process = in_process
         self._index = f"i{program.target.pointer_bits}"
-        self._intrinsics: set[str] = set()
+        self._call_attributes = " noinline" if profile else ""
+        self._has_hooks = profile and has_clock(program.target)
+        self._intrinsics: set[str] = {DECLARATION} if self._has_hooks else set()
 
     def text(self) -> str:
         """The whole module."""
@@ -124,7 +136,8 @@ class _ModuleEmitter:
         linkage = "" if self._in_process else "internal "
         lines = [
             f"define {linkage}void @{self._program.name}_execute"
-            "(ptr %in, ptr %out, ptr %arena, ptr %weights, ptr %parallel) #0 {",
+            "(ptr %in, ptr %out, ptr %arena, ptr %weights, ptr %parallel"
+            f"{', ptr %ticks' if self._has_hooks else ''}) #0 {{",
             "entry:",
         ]
         for role, base, ports in (
@@ -137,12 +150,22 @@ class _ModuleEmitter:
                     f"  {slot} = getelementptr ptr, ptr {base}, i32 {number}",
                     f"  %{role.value}{number} = load ptr, ptr {slot}",
                 ]
+        if self._has_hooks:
+            lines.append(IS_SILENT)
         if self._has_parallel():
             lines += self._parallel_prologue()
         functions = self._program.kernels_by_name()
         for number, call in enumerate(self._program.calls):
+            if self._has_hooks:
+                lines += read_clock(number)
             lines += self._call(number, call, functions[call.kernel])
+        if self._has_hooks:
+            lines += read_clock(len(self._program.calls))
         return "\n".join([*lines, "  ret void", "}", ""])
+
+    @property
+    def _no_ticks(self) -> str:
+        return ", ptr null" if self._has_hooks else ""
 
     def _has_parallel(self) -> bool:
         return any(f.kernel.parallel_loop is not None for f in self._program.kernels)
@@ -183,13 +206,13 @@ class _ModuleEmitter:
         arguments = [f"ptr {pointer}" for pointer in pointers]
         loop = function.kernel.parallel_loop
         if loop is None:
-            return [*lines, f"  call void {symbol}({', '.join(arguments)})"]
+            return [*lines, f"  call void {symbol}({', '.join(arguments)}){self._call_attributes}"]
         extent = loop.constant_extent
         bounds = [f"{self._index} 0", f"{self._index} {extent}"]
         lines.append(f"  br i1 %serial, label %c{number}.serial, label %c{number}.parallel")
         lines += [
             f"c{number}.serial:",
-            f"  call void {symbol}({', '.join([*arguments, *bounds])})",
+            f"  call void {symbol}({', '.join([*arguments, *bounds])}){self._call_attributes}",
             f"  br label %c{number}.end",
             f"c{number}.parallel:",
         ]
@@ -218,8 +241,8 @@ class _ModuleEmitter:
                 "  br label %again",
                 "again:",
                 "  %done = phi i64 [ 0, %entry ], [ %next, %again ]",
-                f"  call void @{name}_execute"
-                "(ptr %in, ptr %out, ptr %arena, ptr %weights, ptr null) noinline",
+                f"  call void @{name}_execute(ptr %in, ptr %out, ptr %arena, ptr %weights, "
+                f"ptr null{self._no_ticks}) noinline",
                 "  %next = add i64 %done, 1",
                 "  %more = icmp ult i64 %next, %last",
                 "  br i1 %more, label %again, label %end",
@@ -248,10 +271,13 @@ class _ModuleEmitter:
         name = self._program.name
         checks = _argument_checks(self._index, arena=self._program.arena_bytes > 0)
         points = []
-        for suffix, extra, parallel in (
-            ("", "", "null"),
-            ("_parallel", ", ptr %parallel", "%parallel"),
-        ):
+        variants = [
+            ("", "", f"ptr null{self._no_ticks}"),
+            ("_parallel", ", ptr %parallel", f"ptr %parallel{self._no_ticks}"),
+        ]
+        if self._has_hooks:
+            variants.append(("_profiled", ", ptr %ticks", "ptr null, ptr %ticks"))
+        for suffix, extra, last in variants:
             points.append(
                 "\n".join(
                     [
@@ -259,7 +285,7 @@ class _ModuleEmitter:
                         f"(ptr %in, ptr %out, ptr %arena{extra}) #0 {{",
                         *checks,
                         f"  call void @{name}_execute"
-                        f"(ptr %in, ptr %out, ptr %arena, ptr @{name}_weights, ptr {parallel})",
+                        f"(ptr %in, ptr %out, ptr %arena, ptr @{name}_weights, {last})",
                         f"  ret i32 {_OK}",
                         "}",
                         "",

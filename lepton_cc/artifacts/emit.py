@@ -66,7 +66,9 @@ class Artifacts:
     @cached_property
     def header(self) -> str:
         """The text of NAME.h, for the generated machine code."""
-        return header_text(self.compilation.program, self.memory, self.code.stack.builtins)
+        profiled = self.compilation.options.profile
+        builtins = self.code.stack.builtins
+        return header_text(self.compilation.program, self.memory, builtins, profiled=profiled)
 
     @property
     def portable_header(self) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from lepton_cc.artifacts.c_types import c_type
+from lepton_cc.codegen.llvm.profile_hooks import has_clock
 from lepton_cc.codegen.program import Port, Program
 from lepton_cc.report import MemoryReport
 
@@ -55,6 +56,13 @@ lepton_status {name}_run_parallel(const {name}_inputs *in, const {name}_outputs 
                                   const lepton_parallel *parallel);
 """
 
+_RUN_PROFILED = """\
+/* As {name}_run, and reads the clock before each of the layers, and after the last one. */
+#define {name}_NUM_LAYERS {num_layers}u
+lepton_status {name}_run_profiled(const {name}_inputs *in, const {name}_outputs *out, void *arena,
+                                  uint64_t ticks[{name}_NUM_LAYERS + 1u]);
+"""
+
 _PORTABLE_NOTE = " as lepton-cc compiles it; your compiler's code may differ"
 
 _FOOT = """\
@@ -67,11 +75,17 @@ _FOOT = """\
 
 
 def header_text(
-    program: Program, memory: MemoryReport, builtins: Sequence[str], *, portable: bool = False
+    program: Program,
+    memory: MemoryReport,
+    builtins: Sequence[str],
+    *,
+    portable: bool = False,
+    profiled: bool = False,
 ) -> str:
     """The header of a program; `builtins` are the compiler's routines that its code calls.
 
     `portable`: it goes with C sources, whose stack and flash depend on who compiles them.
+    `profiled`: the code has hooks, if the target has a clock.
     """
     name = program.name
     guard = f"LEPTON_MODEL_{name.upper()}_H"
@@ -109,6 +123,8 @@ def header_text(
     ]
     if parallel:
         parts.append(_RUN_PARALLEL.format(name=name))
+    if profiled and has_clock(program.target):
+        parts.append(_RUN_PROFILED.format(name=name, num_layers=len(program.calls)))
     return "\n".join([*parts, _FOOT.format(guard=guard)])
 
 

@@ -49,6 +49,7 @@ class Build:
     model_sha256: str
     level: str
     dims: Mapping[str, int]
+    profile: bool
     target: Target
     interface: BuildInterface
     memory: MemoryReport
@@ -83,6 +84,7 @@ def manifest_document(
                 for name, array in sorted(options.constants.items())
             },
             "emit": list(emit),
+            "profile": options.profile,
         },
         "target": target_fields(program.target),
         "interface": {
@@ -175,6 +177,7 @@ def _build(folder: Path, document: Mapping[str, Any]) -> Build:
         model_sha256=str(document["model"]["sha256"]),
         level=str(document["options"]["level"]),
         dims={str(name): int(size) for name, size in document["options"]["dims"].items()},
+        profile=bool(document["options"]["profile"]),
         target=_target(document["target"]),
         interface=BuildInterface(
             str(interface["name"]),

@@ -55,6 +55,7 @@ class _Wishes:
     "--print-ir-after", multiple=True, metavar="PASS|all", help="Print the graph after a pass."
 )
 @click.option("--verify", is_flag=True, help="Compare the result with ONNX Runtime.")
+@click.option("--profile", is_flag=True, help="Put hooks into the code that time each layer.")
 @options.as_json
 @click.option("-v", "verbosity", count=True, help="Say more; -vv shows tracebacks.")
 @click.option("-q", "quiet", is_flag=True, help="Say nothing but errors.")
@@ -83,6 +84,7 @@ def lepton_cc(
     dump_ir: Path | None,
     print_ir_after: tuple[str, ...],
     verify: bool,
+    profile: bool,
     as_json: bool,
     verbosity: int,
     quiet: bool,
@@ -99,7 +101,12 @@ def lepton_cc(
     chosen = load_target(target)
     _emit_kinds(emit, chosen)
     choices = CompileOptions(
-        chosen, OptLevel(level), name, options.read_dims(dims), require_integer=require_integer
+        chosen,
+        OptLevel(level),
+        name,
+        options.read_dims(dims),
+        require_integer=require_integer,
+        profile=profile,
     )
     _compile(model, choices, wishes, session, jobs)
 

@@ -13,6 +13,7 @@ _COMMANDS: Mapping[str, str] = {
     "run": "lepton_cc.cli.run_command",
     "inspect": "lepton_cc.cli.inspect_command",
     "verify": "lepton_cc.cli.verify_command",
+    "bench": "lepton_cc.cli.bench_command",
     "opt": "lepton_cc.cli.opt_command",
     "targets": "lepton_cc.cli.listing_commands",
     "ops": "lepton_cc.cli.listing_commands",

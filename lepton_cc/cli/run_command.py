@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lepton_cc.saved_model import SavedModel
 
 _MAX_VALUES_SHOWN = 16
+_PROFILED_RUNS = 100
 
 
 @click.command(cls=GuardedCommand)
@@ -28,27 +29,45 @@ _MAX_VALUES_SHOWN = 16
     metavar="NAME=FILE.npy|DATA.npz",
     help="An input, or a file with all of them.",
 )
+@click.option("--profile", is_flag=True, help="Show each layer's part of the first sample.")
 @click.option("--output", type=options.FILE, metavar="FILE.npz", help="Write the outputs there.")
 @options.as_json
-def run(*, folder: Path, inputs: tuple[str, ...], output: Path | None, as_json: bool) -> None:
+def run(
+    *,
+    folder: Path,
+    inputs: tuple[str, ...],
+    profile: bool,
+    output: Path | None,
+    as_json: bool,
+) -> None:
     """Runs the model in DIR once for each sample of the inputs."""
+    from lepton_cc.cli.profile_table import print_profile, profile_fields
     from lepton_cc.ir.diagnostics import Code, refuse
+    from lepton_cc.measure.saved_profile import saved_profile
     from lepton_cc.sample_inputs import read_inputs, samples
     from lepton_cc.saved_model import SavedModel
 
     arrays = read_inputs(inputs)
     model = SavedModel(folder)
     ports = model.build.interface.inputs
-    results = [(model.run(sample), _last(model)) for sample in samples(ports, arrays)]
+    given = list(samples(ports, arrays))
+    results = [(model.run(sample), _last(model)) for sample in given]
     if not results:
         raise refuse(Code.BAD_INPUT_DATA, "the inputs hold no sample")
     if output is not None:
         _write_outputs(output, [outputs for outputs, _ in results])
+    rows = saved_profile(model, given[0], _PROFILED_RUNS) if profile else ()
     if as_json:
-        click.echo(json.dumps([_fields(*result) for result in results]))
+        documents = [_fields(*result) for result in results]
+        if rows:
+            documents[0]["profile"] = profile_fields(rows)
+        click.echo(json.dumps(documents))
         return
     for number, result in enumerate(results):
         _print_result(number, *result)
+    if rows:
+        click.echo()
+        print_profile("layers, sample 0", rows)
 
 
 def _last(model: "SavedModel") -> "EmulatedRun | None":

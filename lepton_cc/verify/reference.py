@@ -1,4 +1,4 @@
-"""ONNX Runtime as the reference for a model's outputs; the only file that imports it."""
+"""ONNX Runtime as the reference for a model's outputs, in each of its modes."""
 
 import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -50,7 +50,8 @@ def stack_usage(assembly: str, name: str, target: Target) -> StackUsage:
     machine: StackMachine = RiscvStack() if target.triple.startswith("riscv") else X86Stack()
     frames = {f.name: _frame(f, machine) for f in read_functions(assembly)}
     totals = _Totals(frames)
-    entries = [entry for entry in (f"{name}_run", f"{name}_run_parallel") if entry in frames]
+    names = (f"{name}_run", f"{name}_run_parallel", f"{name}_run_profiled")
+    entries = [entry for entry in names if entry in frames]
     if not entries:
         raise InternalError(f"stack analysis: the listing defines no {name}_run")
     pushed = machine.return_address_bytes

@@ -1,0 +1,106 @@
+"""How fast one core multiplies and adds from registers: what kernels are measured against."""
+
+import ctypes
+import time
+from dataclasses import dataclass
+
+from lepton_cc.codegen.llvm.compile import LoadedCode
+from lepton_cc.ir.dtype import DType
+from lepton_cc.ir.target import DotProduct, Target
+from lepton_cc.measure.layer_times import LayerTime
+
+_NUM_ACCUMULATORS = 12  # latency of 4 cycles times 2 units, and some to spare
+_NUM_ITERATIONS = 50_000  # some 100 us, which a busy machine leaves undisturbed now and then
+_NUM_TURNS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Peaks:
+    """What one core reaches in GMAC/s; None where its target has no instruction for it."""
+
+    f32: float | None
+    i8: float | None
+
+    def share(self, row: LayerTime) -> float | None:
+        """A layer's part of the peak for its kind of arithmetic, 0 to 1."""
+        if row.layer is None or row.gmacs is None:
+            return None
+        is_float = row.layer.dtype[0] == "f" and "requantize" not in row.layer.operation
+        peak = self.f32 if is_float else self.i8
+        return row.gmacs / peak if peak else None
+
+
+def measured_peaks(target: Target) -> Peaks:
+    """Measures both kinds, in some tens of milliseconds."""
+    return Peaks(peak_gmacs(target, DType.F32), peak_gmacs(target, DType.I8))
+
+
+def peak_gmacs(target: Target, dtype: DType) -> float | None:
+    """Billions of multiply-adds a second, of f32 or of u8 by i8; None without an instruction.
+
+    A loop of independent instructions on full vectors, through the same LLVM.
+    """
+    lines = _instruction(target, dtype)
+    if lines is None:
+        return None
+    code = LoadedCode(_module(target, *lines), target, 3)
+    function = code.function("peak", 2)
+    count = ctypes.c_uint64(_NUM_ITERATIONS)
+    sink = (ctypes.c_float * (64 * _NUM_ACCUMULATORS))()
+    best = float("inf")
+    for _ in range(_NUM_TURNS):
+        start = time.perf_counter()
+        function(ctypes.addressof(count), ctypes.addressof(sink))
+        best = min(best, time.perf_counter() - start)
+    products = 4 if dtype is DType.I8 else 1
+    return _NUM_ITERATIONS * _NUM_ACCUMULATORS * target.lanes(4) * products / best / 1e9
+
+
+def _instruction(target: Target, dtype: DType) -> tuple[str, str, str] | None:
+    """Type of %x, declaration, and the call on %x and the accumulator %a{n}."""
+    lanes = target.lanes(4)
+    if dtype is DType.F32 and target.fused_multiply_add and target.vector_bytes:
+        vector = f"<{lanes} x float>"
+        name = f"@llvm.fma.v{lanes}f32"
+        call = f"call {vector} {name}({vector} %x, {vector} %x, {vector} %a{{n}})"
+        return vector, f"declare {vector} {name}({vector}, {vector}, {vector})", call
+    if dtype is DType.I8 and target.dot_product is DotProduct.QUADS:
+        vector, bytes_ = f"<{lanes} x i32>", f"<{lanes * 4} x i8>"
+        name = f"@llvm.x86.avx512.vpdpbusd.{target.vector_bytes * 8}"
+        call = f"call {vector} {name}({vector} %a{{n}}, {bytes_} %x, {bytes_} %x)"
+        return bytes_, f"declare {vector} {name}({vector}, {bytes_}, {bytes_})", call
+    return None
+
+
+def _module(target: Target, operand: str, declaration: str, call: str) -> str:
+    numbers = range(_NUM_ACCUMULATORS)
+    accumulator = declaration.split("@", 1)[0].removeprefix("declare ").strip()
+    bits = target.vector_bytes * 8
+    lines = [
+        f'target triple = "{target.triple}"',
+        declaration,
+        "define void @peak(ptr %count, ptr %sink) #0 {",
+        "entry:",
+        "  %last = load i64, ptr %count",
+        # From memory, so that LLVM cannot know the operands.
+        f"  %x = load {operand}, ptr %sink, align 4",
+        "  br label %again",
+        "again:",
+        "  %i = phi i64 [ 0, %entry ], [ %next, %again ]",
+        *(
+            f"  %a{n} = phi {accumulator} [ zeroinitializer, %entry ], [ %b{n}, %again ]"
+            for n in numbers
+        ),
+        *(f"  %b{n} = {call.format(n=n)}" for n in numbers),
+        "  %next = add i64 %i, 1",
+        "  %more = icmp ult i64 %next, %last",
+        "  br i1 %more, label %again, label %end",
+        "end:",
+    ]
+    for n in numbers:
+        lines += [
+            f"  %p{n} = getelementptr i8, ptr %sink, i64 {n * target.vector_bytes}",
+            f"  store {accumulator} %b{n}, ptr %p{n}, align 4",
+        ]
+    width = f'"prefer-vector-width"="{bits}" "min-legal-vector-width"="{bits}"'
+    return "\n".join([*lines, "  ret void", "}", f"attributes #0 = {{ nounwind {width} }}", ""])
