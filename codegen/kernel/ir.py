@@ -5,7 +5,7 @@
               | Let(var, value) | If(condition, then, otherwise)
     expr      = Const | Var | Load(buffer, index) | Unary | Binary | Compare | Select
               | Cast | Bitcast | MulAdd | LoadWord | Dot
-              | FusedMulAdd | RoundedProduct             (until `legalize` expands them)
+              | FusedMulAdd | RoundedProduct | QuantizedSum   (until `legalize` expands them)
 
 Meaning:
 - Buffers are flat arrays of one element type; `Load` and `Store` take an element index. Loads of a
@@ -21,8 +21,9 @@ Meaning:
 - Float arithmetic is IEEE 754, round to nearest even, never contracted or reordered; `MulAdd` is
   fused where the target has the instruction and two roundings elsewhere.
 - `FusedMulAdd` rounds once on every target. `RoundedProduct` is the requantization of
-  docs/numerics.md. `LoadWord` reads neighbouring small integers as one i32, little endian; `Dot`
-  multiplies the small integers of two such words pairwise and adds all products to an i32.
+  docs/numerics.md, `QuantizedSum` its addition. `LoadWord` reads neighbouring small integers as one
+  i32, little endian; `Dot` multiplies the small integers of two such words pairwise and adds all
+  products to an i32.
 - `Cast` from float to integer truncates; values that do not fit give an arbitrary value (lowerings
   clamp first). BOOL is one byte, 0 or 1, in buffers.
 
@@ -345,6 +346,26 @@ class RoundedProduct(Expr):
 
     def operands(self) -> tuple[Expr, ...]:
         return (self.value, self.scale)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QuantizedSum(Expr):
+    """clamp(low, high, RNE(fma(lhs, lhs_scale, fma(rhs, rhs_scale, offset)))), i32.
+
+    lhs and rhs are i32 of at most `magnitude`; the scales and the offset are binary32 numbers.
+    """
+
+    lhs: Expr
+    rhs: Expr
+    magnitude: int
+    lhs_scale: float
+    rhs_scale: float
+    offset: float
+    low: int
+    high: int
+
+    def operands(self) -> tuple[Expr, ...]:
+        return (self.lhs, self.rhs)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,12 +8,17 @@ from lepton_cc.codegen.kernel.ir import (
     FusedMulAdd,
     Kernel,
     MulAdd,
+    QuantizedSum,
     RoundedProduct,
     Unary,
     UnaryOp,
     expressions,
     is_float,
     walk,
+)
+from lepton_cc.codegen.kernel.math.quantized_sum import (
+    quantized_sum_float,
+    quantized_sum_integer,
 )
 from lepton_cc.codegen.kernel.math.requantize import (
     fused_multiply_add,
@@ -22,6 +27,7 @@ from lepton_cc.codegen.kernel.math.requantize import (
 )
 from lepton_cc.codegen.kernel.math.rounding import rounded, square_root_of
 from lepton_cc.codegen.kernel.rewrite import rewrite
+from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.target import Target
 
 _ROUNDINGS = frozenset({UnaryOp.FLOOR, UnaryOp.CEIL, UnaryOp.TRUNC, UnaryOp.ROUND_EVEN})
@@ -51,13 +57,20 @@ def expand(
     fused: a MulAdd rounds once. floats: binary32 arithmetic is cheaper than integers.
     """
 
+    def fma(lhs: Expr, rhs: Expr, addend: Expr) -> Expr:
+        if fused:
+            return MulAdd(DType.F32, lhs, rhs, addend)
+        return fused_multiply_add(lhs, rhs, addend)
+
     def rule(expr: Expr) -> Expr:
         if isinstance(expr, RoundedProduct):
             expansion = rounded_product_float if floats else rounded_product_integer
             return expansion(expr.value, expr.scale, expr.low, expr.high)
         if isinstance(expr, FusedMulAdd):
-            parts = (expr.lhs, expr.rhs, expr.addend)
-            return MulAdd(expr.type, *parts) if fused else fused_multiply_add(*parts)
+            return fma(expr.lhs, expr.rhs, expr.addend)
+        if isinstance(expr, QuantizedSum):
+            by_integers = None if floats else quantized_sum_integer(expr)
+            return quantized_sum_float(expr, fma) if by_integers is None else by_integers
         if not isinstance(expr, Unary) or not is_float(expr.type):
             return expr
         if roundings and expr.op in _ROUNDINGS:
@@ -77,7 +90,7 @@ def _has_expandable(kernel: Kernel) -> bool:
         expr = pending.pop()
         if expr in seen:
             continue
-        if isinstance(expr, Unary | RoundedProduct | FusedMulAdd):
+        if isinstance(expr, Unary | RoundedProduct | FusedMulAdd | QuantizedSum):
             return True
         seen.add(expr)
         pending.extend(expr.operands())

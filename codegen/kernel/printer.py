@@ -24,6 +24,7 @@ from lepton_cc.codegen.kernel.ir import (
     LoadWord,
     LoopKind,
     MulAdd,
+    QuantizedSum,
     RoundedProduct,
     ScalarType,
     Select,
@@ -141,6 +142,10 @@ class _Printer:
             return f"fma({', '.join(parts)})"
         if isinstance(expr, RoundedProduct):
             return f"rounded_product<{expr.low}, {expr.high}>({', '.join(parts)})"
+        if isinstance(expr, QuantizedSum):
+            scales = f"{expr.lhs_scale!r}, {expr.rhs_scale!r}, {expr.offset!r}"
+            bounds = f"{expr.magnitude}, {expr.low}, {expr.high}"
+            return f"quantized_sum<{scales}, {bounds}>({', '.join(parts)})"
         if isinstance(expr, LoadWord):
             return f"word({expr.buffer.name}, {parts[0]})"
         if isinstance(expr, Dot):

@@ -23,6 +23,7 @@ from lepton_cc.codegen.kernel.ir import (
     Load,
     LoadWord,
     MulAdd,
+    QuantizedSum,
     RoundedProduct,
     Select,
     Stmt,
@@ -111,6 +112,8 @@ def with_operands(expr: Expr, operands: tuple[Expr, ...]) -> Expr:
             return FusedMulAdd(type_, lhs, rhs, addend)
         case RoundedProduct(type_, _, _, low, high), (value, scale):
             return RoundedProduct(type_, value, scale, low, high)
+        case QuantizedSum(), (lhs, rhs):
+            return replace(expr, lhs=lhs, rhs=rhs)
         case LoadWord(type_, buffer), (index,):
             return LoadWord(type_, buffer, index)
         case Dot(type_, shape), (lhs, rhs, addend):

@@ -11,6 +11,7 @@ from lepton_cc.codegen.kernel.ir import (
     FusedMulAdd,
     Let,
     NarrowingCast,
+    QuantizedSum,
     RoundedProduct,
     Store,
     Var,
@@ -57,12 +58,25 @@ def requantized(kind: Requantize, values: tuple[Expr, ...]) -> Expr:
 
 def quantized_sum(kind: QuantizedAdd, values: tuple[Expr, ...]) -> Expr:
     """The result element of QuantizedAdd."""
-    lhs, rhs = (value.cast(DType.F32) for value in values)
-    offset = Const(DType.F32, kind.offset)
-    inner = FusedMulAdd(DType.F32, rhs, Const(DType.F32, kind.rhs_scale), offset)
-    total = FusedMulAdd(DType.F32, lhs, Const(DType.F32, kind.lhs_scale), inner)
-    rounded = round_to_integer(total, kind.range.low, kind.range.high)
+    lhs, rhs = (value.cast(DType.I32) for value in values)
+    magnitude = max(abs(bound) for value in values for bound in _bounds(value))
+    rounded = QuantizedSum(
+        DType.I32,
+        lhs,
+        rhs,
+        magnitude,
+        kind.lhs_scale,
+        kind.rhs_scale,
+        kind.offset,
+        kind.range.low,
+        kind.range.high,
+    )
     return _narrowed(rounded, 0, kind.range.dtype)
+
+
+def _bounds(value: Expr) -> tuple[int, int]:
+    assert isinstance(value.type, DType)
+    return integer_bounds(value.type)
 
 
 def quantized_product(kind: QuantizedMul, values: tuple[Expr, ...]) -> Expr:

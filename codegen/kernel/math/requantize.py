@@ -3,16 +3,19 @@
 The two forms of `rounded_product` give the same bits: docs/numerics.md, "Requantization".
 """
 
-from lepton_cc.codegen.kernel.ir import Const, Expr, literal, maximum, minimum, select
+from lepton_cc.codegen.kernel.ir import Const, Expr, maximum, minimum, select
+from lepton_cc.codegen.kernel.math.significant import significant
 from lepton_cc.ir.dtype import DType
 
 # Adding 1.5 * 2^23 leaves an integer in the low bits of a binary32, rounded half to even.
 _ROUNDER = 12582912.0
 _ROUNDER_BITS = 0x4B400000
 _MANTISSA_BITS = 23
-_SIGNIFICANT_BITS = 24
-# scale = mantissa * 2^(exponent - 150), with the mantissa an integer of 24 bits.
-_EXPONENT_BIAS = 150
+# The encoded exponent of 0.5 to 1.
+_EXPONENT_BELOW_ONE = 126
+_MAX_SHIFT = 31
+# 2^18 times a half is beyond the bounds.
+_SATURATING_BITS = 18
 
 
 def round_to_integer(x: Expr, low: int, high: int) -> Expr:
@@ -27,58 +30,36 @@ def rounded_product_float(value: Expr, scale: Expr, low: int, high: int) -> Expr
 
 
 def rounded_product_integer(value: Expr, scale: Expr, low: int, high: int) -> Expr:
-    """The same by integers: both binary32 roundings are done on the bits.
+    """The same by integers: both binary32 roundings are done on the bits, then that to an integer.
 
-    |value| is rounded to 24 bits, multiplied by the scale's mantissa, the product is rounded to
-    24 bits and then to an integer; each rounding is half to even.
+    |value| in 24 significant bits times the scale's mantissa is a product of 55 bits, of which 24
+    stay. They are cut into an integer and a 32-bit fraction by shifts of 32-bit words.
     """
     bits = scale.bitcast(DType.I32)
-    exponent = (bits >> _MANTISSA_BITS) & 0xFF
+    # scale = mantissa * 2^(exponent - 24), the mantissa an integer of 24 bits.
+    exponent = (bits >> _MANTISSA_BITS) - _EXPONENT_BELOW_ONE
     mantissa = ((bits & 0x7FFFFF) | 0x800000).cast(DType.U64)
     negative = value < 0
-    size = select(negative, -value, value).cast(DType.U32)
-    rounded_size = _significant(size, _bit_length(size >> _SIGNIFICANT_BITS, 3))
-    product = rounded_size.cast(DType.U64) * mantissa
-    excess = _bit_length((product >> _SIGNIFICANT_BITS).cast(DType.U32), 5)
-    significant = _significant(product, excess)
-    shift = literal(_EXPONENT_BIAS, DType.I32) - exponent
-    # Products are below 2^57: shifts of more than 62 give 0, and none is needed to the left
-    # beyond the bounds, which 2^17 exceeds.
-    inside = minimum(maximum(shift, 0), 62)
-    integer = _shifted(significant, inside.cast(DType.U64))
-    limit = Const(DType.U64, 1 << 20)
-    capped = select(integer < limit, integer, limit)
-    huge = (shift < 0) & product.differs(0)
-    magnitude = select(huge, limit, capped).cast(DType.I32)
+    size = significant(select(negative, -value, value).cast(DType.U32), 32)
+    size = _scaled_up(select(exponent < -_MAX_SHIFT, Const(DType.U32, 0), size), exponent)
+    product = significant(size.cast(DType.U64) * mantissa, 55)
+    above = (product >> 24).cast(DType.U32)
+    below = product.cast(DType.U32) << 8
+    shift = minimum(maximum(-exponent, 0), _MAX_SHIFT).cast(DType.U32)
+    integer = above >> shift
+    # A fraction of at least a half has none of its 24 bits shifted out.
+    fraction = ((above << 1) << (Const(DType.U32, _MAX_SHIFT) - shift)) | (below >> shift)
+    half = Const(DType.U32, 1 << 31) - (integer & 1)
+    rounded = integer + (fraction > half).cast(DType.U32)
+    magnitude = minimum(rounded, 1 << _SATURATING_BITS).cast(DType.I32)
     return minimum(maximum(select(negative, -magnitude, magnitude), low), high)
 
 
-def _significant(x: Expr, excess: Expr) -> Expr:
-    """x rounded half to even to a multiple of 2^excess."""
-    count = excess.cast(x.type)
-    return _shifted(x, count) << count
-
-
-def _shifted(x: Expr, count: Expr) -> Expr:
-    """x / 2^count, rounded half to even; x and count are unsigned of one type."""
-    one = Const(x.type, 1)
-    half = (one << count) >> one
-    odd = (x >> count) & one
-    # half - 1 + odd, or nothing where no bit is dropped.
-    bias = select(count.equals(0), Const(x.type, 0), half + odd - one)
-    return (x + bias) >> count
-
-
-def _bit_length(x: Expr, steps: int) -> Expr:
-    """Number of bits of a u32 below 2^(2^steps), by bisection."""
-    length: Expr = Const(DType.U32, 0)
-    rest = x
-    for step in reversed(range(steps)):
-        width = 1 << step
-        big = rest >= (1 << width)
-        length = select(big, length + width, length)
-        rest = select(big, rest >> width, rest)
-    return length + rest.differs(0).cast(DType.U32)
+def _scaled_up(size: Expr, exponent: Expr) -> Expr:
+    """size * 2^exponent where the exponent is positive, or a number beyond all bounds."""
+    left = minimum(maximum(exponent, 0), _SATURATING_BITS).cast(DType.U32)
+    limit = (Const(DType.U32, 1 << _SATURATING_BITS) >> left) + 1
+    return select(exponent > 0, minimum(size, limit) << left, size)
 
 
 def fused_multiply_add(lhs: Expr, rhs: Expr, addend: Expr) -> Expr:
