@@ -16,7 +16,8 @@ class FuseActivations(Pass):
     """Fuses convolutions, products, pools and reductions with the pointwise functions after them.
 
     Only functions of the anchor's result and of scalar constants: relu, sigmoid, x * sigmoid(x),
-    a scale. Accepts static graphs in channels-last form; run it before the other fusion passes.
+    a scale; and the requantization of an accumulator, whatever scales it has. Accepts static graphs
+    in channels-last form; run it before the other fusion passes.
     """
 
     NAME: ClassVar[str] = "fuse-activations"

@@ -9,8 +9,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.graph import Graph, Op, Value
 from lepton_cc.ir.ops.constant import Constant
+from lepton_cc.ir.ops.elementwise import Cast
+from lepton_cc.ir.ops.integer import Requantize
 from lepton_cc.ir.ops.movement import Broadcast, Concat, Reshape
 from lepton_cc.ir.rewrite import without_dead_ops
 from lepton_cc.passes.fusion_laws import (
@@ -110,8 +113,15 @@ class Fusion:
         return self._fuse(members[:closed])
 
     def reads_only(self, op: Op, inside: frozenset[Value]) -> bool:
-        """For `follow`: the op reads nothing but the group's values and scalar constants."""
-        return all(v in inside or self._is_scalar(v) for v in op.inputs)
+        """For `follow`: the op reads nothing but the group's values and scalar constants.
+
+        A requantization may read its scales too: it makes a byte of an accumulator. What makes 32
+        bits of a byte is left to the op that wants them.
+        """
+        if isinstance(op.kind, Cast) and op.kind.dtype is DType.I32:
+            return op.inputs[0].type.dtype.bits > 8
+        may_read = self._is_constant if isinstance(op.kind, Requantize) else self._is_scalar
+        return all(v in inside or may_read(v) for v in op.inputs)
 
     def reads_anything(self, op: Op, inside: frozenset[Value]) -> bool:
         """For `follow`: the op may read what it likes."""
@@ -249,6 +259,10 @@ class Fusion:
     def _is_scalar(self, value: Value) -> bool:
         producer = self._producers.get(value)
         return producer is not None and is_scalar_constant(self._ops[producer])
+
+    def _is_constant(self, value: Value) -> bool:
+        producer = self._producers.get(value)
+        return producer is not None and isinstance(self._ops[producer].kind, Constant)
 
     def _fuse(self, members: list[int]) -> bool:
         group = set(members)
