@@ -16,7 +16,7 @@ from tests.accuracy.both import Both, FloatArray, load_data, one_by_one
 from tests.real_models import RealModel
 
 IC, KWS, VWW, AD, SWW = real_models.TINY
-IC_INT8, KWS_INT8, VWW_INT8, _, SWW_INT8 = real_models.TINY_INT8
+IC_INT8, KWS_INT8, VWW_INT8, AD_INT8, SWW_INT8 = real_models.TINY_INT8
 MNIST = real_models.OTHER[0]
 STORIES = real_models.OTHER[4]
 MAGIKA = real_models.OTHER[7]
@@ -25,14 +25,16 @@ AD_FRAMES = 5
 AD_QUICK_FILES = 24
 # ROC curves are made of ranks of scores; scores of the two differ in their last digits.
 AUC_TOLERANCE = 1e-4
+# A tenth of a point.
+ALLOWED_LOSS = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
     """A classifier, its data, how pixels become floats, and the accuracy that it is known for.
 
-    `num_flips`: samples that may go to another class. ONNX Runtime fuses quantized graphs into
-    integer kernels, which round at other places than the graph says.
+    `num_flips`: samples that may go to another class. With VNNI none do; without it ONNX Runtime
+    multiplies 8-bit integers by an instruction that saturates 16-bit sums.
     """
 
     model: RealModel
@@ -57,9 +59,9 @@ TASKS = (
     Task(VWW, "vww_eval", 520, 0.801, divisor=255.0),
     Task(MNIST, "mnist_eval", 2000, 0.983),
     Task(MAGIKA, "magika_eval", 79, 0.974, slow=True),
-    Task(IC_INT8, "ic_eval", 1002, 0.876, num_flips=3, slow=True),
-    Task(KWS_INT8, "kws_eval", 1000, 0.910, slow=True),
-    Task(VWW_INT8, "vww_eval", 520, 0.803, divisor=255.0, slow=True),
+    Task(IC_INT8, "ic_eval", 1002, 0.877, num_flips=3),
+    Task(KWS_INT8, "kws_eval", 1000, 0.911, num_flips=3),
+    Task(VWW_INT8, "vww_eval", 520, 0.803, divisor=255.0, num_flips=3),
 )
 
 
@@ -76,7 +78,8 @@ def test_same_class_for_every_sample(task: Task) -> None:
     ours, theirs = Both(task.model).outputs(task.inputs(data["x"]))
     flips = np.count_nonzero(ours.argmax(axis=1) != theirs.argmax(axis=1))
     assert flips <= task.num_flips
-    assert np.mean(ours.argmax(axis=1) == data["y"]) >= task.accuracy
+    accuracy, reference = (np.mean(x.argmax(axis=1) == data["y"]) for x in (ours, theirs))
+    assert accuracy >= max(task.accuracy, reference - ALLOWED_LOSS)
 
 
 @pytest.mark.parametrize("model", [SWW, SWW_INT8], ids=str)
@@ -107,6 +110,17 @@ def test_anomaly_detection(num_files: int) -> None:
     assert abs(_auc(score, labels) - _auc(expected, labels)) <= AUC_TOLERANCE
     if num_files == 400:
         assert _auc(score, labels) == pytest.approx(0.891, abs=0.001)
+
+
+@pytest.mark.slow
+def test_anomaly_detection_by_integers() -> None:
+    data = load_data("ad_eval")
+    labels, num_files = data["y"], len(data["y"])
+    windows = np.concatenate([_windows(spectrogram) for spectrogram in data["x"]])
+    ours, theirs = Both(AD_INT8).outputs(one_by_one(windows))
+    auc, reference = (_auc(_file_scores(windows, x, num_files), labels) for x in (ours, theirs))
+    assert auc >= reference - ALLOWED_LOSS
+    assert auc == pytest.approx(0.850, abs=0.001)
 
 
 def test_cross_entropy_of_a_language_model() -> None:
