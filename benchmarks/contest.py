@@ -15,13 +15,13 @@ import numpy as np
 import onnx
 
 from benchmarks.networks import mobilenet_v2
-from benchmarks.opponent import Opponent
 from lepton_cc.codegen import assemble
 from lepton_cc.compiler import CompileOptions, compile_model
 from lepton_cc.executable import Executable
 from lepton_cc.ir.target import Target
 from lepton_cc.ir.tensor import Array
 from lepton_cc.levels import LEVELS, OptLevel
+from lepton_cc.measure.opponent import Opponent
 from lepton_cc.passes.memory import order_for_lowest_peak, plan_memory
 
 _Asked = TypeVar("_Asked")
@@ -55,7 +55,7 @@ def contestants() -> Iterator[Contestant]:
 class Result:
     """What was measured: the least seconds of a run of each, and the figures of the build.
 
-    `opponent_call_seconds`, a Python call's share, is taken off already.
+    A Python call's share is taken off `opponent_seconds` already.
     `cold_seconds`: a process of `lepton-cc`, from start to files; `planning_seconds`: the order of
     the operations and the places of the buffers.
     """
@@ -83,7 +83,7 @@ def sample_inputs(model: onnx.ModelProto) -> dict[str, Array]:
     }
 
 
-def measure(contestant: Contestant, target: Target, call_seconds: float) -> Result:
+def measure(contestant: Contestant, target: Target) -> Result:
     """Builds and times one model."""
     model = contestant.load()
     inputs = sample_inputs(model)
@@ -96,7 +96,7 @@ def measure(contestant: Contestant, target: Target, call_seconds: float) -> Resu
     return Result(
         contestant.name,
         run_seconds,
-        opponent_seconds - call_seconds,
+        opponent_seconds,
         sum(call.num_macs for call in program.calls),
         cold_seconds(model, target),
         sum(planning),

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from benchmarks.contest import Contestant, Result, contestants, measure
 from benchmarks.emulated import TARGETS, Count, count_instructions
-from benchmarks.machine import description, peak_gmacs, pin_to_one_cpu
-from benchmarks.opponent import python_call_seconds
+from benchmarks.machine import description, pin_to_one_cpu
 from lepton_cc.codegen.targets.loader import load_target
 from lepton_cc.ir.diagnostics import ToolchainError
+from lepton_cc.ir.dtype import DType
+from lepton_cc.measure.peak import peak_gmacs
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
@@ -64,7 +65,7 @@ def report(only: str) -> str:
     chosen = [contestant for contestant in contestants() if only in contestant.name]
     pin_to_one_cpu()
     target = load_target("host")
-    peak, call_seconds = peak_gmacs(target), python_call_seconds()
+    peak = peak_gmacs(target, DType.F32) or float("nan")
     lines = [
         f"Machine: {description()}. Target {target.name}; peak {peak:.1f} GMAC/s in binary32.",
         "",
@@ -72,7 +73,7 @@ def report(only: str) -> str:
     ]
     results = []
     for contestant in chosen:
-        results.append(measure(contestant, target, call_seconds))
+        results.append(measure(contestant, target))
         lines.append(speed_row(results[-1], peak))
         _show(lines[-1])
     ratio = statistics.geometric_mean(r.opponent_seconds / r.run_seconds for r in results)

@@ -59,9 +59,10 @@ def peak_gmacs(target: Target, dtype: DType) -> float | None:
 def _instruction(target: Target, dtype: DType) -> tuple[str, str, str] | None:
     """Type of %x, declaration, and the call on %x and the accumulator %a{n}."""
     lanes = target.lanes(4)
-    if dtype is DType.F32 and target.fused_multiply_add and target.vector_bytes:
+    if dtype is DType.F32 and target.vector_bytes:
+        operation = "fma" if target.fused_multiply_add else "fmuladd"
         vector = f"<{lanes} x float>"
-        name = f"@llvm.fma.v{lanes}f32"
+        name = f"@llvm.{operation}.v{lanes}f32"
         call = f"call {vector} {name}({vector} %x, {vector} %x, {vector} %a{{n}})"
         return vector, f"declare {vector} {name}({vector}, {vector}, {vector})", call
     if dtype is DType.I8 and target.dot_product is DotProduct.QUADS:

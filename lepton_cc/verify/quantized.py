@@ -22,7 +22,12 @@ from lepton_cc.levels import LEVELS, OptLevel
 from lepton_cc.passes.manager import PassManager
 from lepton_cc.verify.difference import Difference, difference, merged
 from lepton_cc.verify.layers import LayerRunner
-from lepton_cc.verify.quantized_graph import exact_values, output_scales, values_of_tensors
+from lepton_cc.verify.quantized_graph import (
+    Holder,
+    exact_values,
+    holders_of_tensors,
+    output_scales,
+)
 from lepton_cc.verify.reference import Mode, Run, modes_of, onnxruntime_run
 from lepton_cc.verify.steps import StepDifference, StepTally, first_diverging, step_difference
 
@@ -138,15 +143,15 @@ def verify_quantized(
     observed = [_observed(graph, sample) for sample in few]
     form = quantized_form(model)
     theirs = {
-        mode: [dict(onnxruntime_run_(sample)) for sample in task.samples]
-        for mode, onnxruntime_run_ in ((m, onnxruntime_run(model, m)) for m in modes_of(form))
+        mode: [dict(reference(sample)) for sample in task.samples]
+        for mode, reference in ((m, onnxruntime_run(model, m)) for m in modes_of(form))
     }
     checks = []
     for mode, outputs in theirs.items():
         layers: tuple[StepDifference, ...] = ()
         if task.layers:
-            values = values_of_tensors(compilation.imported, graph)
-            layers = _runtime_layers(model, mode, form, values, (few, observed, outputs))
+            holders = holders_of_tensors(compilation.imported, graph)
+            layers = _runtime_layers(model, mode, form, holders, (few, observed, outputs))
         steps, floats = _outputs(got, outputs, scales)
         checks.append(RuntimeCheck(mode, steps, floats, layers, _accuracy(outputs, task.labels)))
     return QuantizedReport(
@@ -259,11 +264,11 @@ def _runtime_layers(
     model: ModelSource,
     mode: Mode,
     form: QuantizedForm,
-    values: Mapping[str, tuple[str, tuple[str, ...]]],
+    holders: Mapping[str, Holder],
     runs: tuple[Sequence[Arrays], Sequence[Arrays], Sequence[Arrays]],
 ) -> tuple[StepDifference, ...]:
     """Integer tensors of the model; `runs`: samples, the interpreter's values, mode's outputs."""
-    names = tuple(name for name in form.tensors if name in values)
+    names = tuple(name for name in form.tensors if name in holders)
     content = with_outputs(model, names)
     if content is None:
         return ()
@@ -273,9 +278,9 @@ def _runtime_layers(
         if any(not np.array_equal(theirs[n], a, equal_nan=True) for n, a in outputs.items()):
             return ()
         for name in names:
-            pair = _as_integers(ours[values[name][0]], theirs[name])
+            pair = _as_integers(ours[holders[name].name], theirs[name])
             if pair is not None:
-                tally.add(step_difference(name, *pair, nodes=values[name][1]))
+                tally.add(step_difference(name, *pair, nodes=holders[name].nodes))
     return tally.differences()
 
 

@@ -1,6 +1,7 @@
 """What a graph says about its integers: which values are exact, output steps, calibrated inputs."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -92,23 +93,33 @@ def output_scales(graph: Graph) -> Mapping[str, float]:
     return scales
 
 
-def values_of_tensors(imported: Graph, graph: Graph) -> Mapping[str, tuple[str, tuple[str, ...]]]:
-    """ONNX tensor -> name and nodes of the value of `graph`, made from `imported`, that holds it.
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A value that holds an ONNX tensor: its name, and the ONNX nodes that it comes from."""
+
+    name: str
+    nodes: tuple[str, ...]
+
+
+def holders_of_tensors(imported: Graph, graph: Graph) -> Mapping[str, Holder]:
+    """ONNX tensor -> the value of `graph`, made from `imported`, that holds its integers.
 
     By its name, or, where a pass has made a new value (unsigned tensors become signed), the last of
     the same shape that came from the same node.
     """
     there = {
-        result.name: (result.name, op.location.nodes) for op in graph.ops for result in op.results
+        result.name: Holder(result.name, op.location.nodes)
+        for op in graph.ops
+        for result in op.results
     }
     last = {
-        (node, result.type.shape): (result.name, op.location.nodes)
+        (node, result.type.shape): Holder(result.name, op.location.nodes)
         for op in graph.ops
         for node in op.location.nodes
         for result in op.results
         if result.type.dtype in _NARROW
     }
-    found: dict[str, tuple[str, tuple[str, ...]]] = {}
+    found: dict[str, Holder] = {}
     for op in imported.ops:
         for result in op.results:
             if result.type.dtype in _NARROW and op.location.nodes:
