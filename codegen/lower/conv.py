@@ -159,8 +159,9 @@ class _ConvLowering:
 
     def _all_rows(self, tiles: _RowBody, *, parallel: bool) -> Block:
         """`tiles` for every row of outputs, or piece of one if the rows are one long row."""
-        shape = self.shape
-        if shape.batch == 1 and shape.window.size == (1,) and shape.window.strides == (1,):
+        shape, window = self.shape, self.shape.window
+        single_pixels = window.size == (1,) and window.strides == (1,)
+        if shape.batch == 1 and single_pixels and not any(window.low + window.high):
             return self._pointwise_rows(tiles, parallel=parallel)
         runs = column_runs(shape, self.tile.rows)
         outer = (shape.batch, *shape.outputs[:-1])

@@ -42,6 +42,7 @@ CONVS: tuple[tuple[tuple[int, ...], Window, int, int, int], ...] = (
     ((4, 1), window((3, 1), low=(1, 0), high=(1, 0)), 2, 3, 1),
     ((5, 5), window((1, 1)), 8, 40, 1),
     ((5, 5), window((1, 1), strides=2), 8, 4, 2),
+    ((1, 3), window((1, 1), low=(0, 1), high=(0, 2)), 4, 5, 1),
     ((3, 3), window((5, 5), low=2, high=2), 2, 2, 1),
     ((5, 4, 6), window((3, 2, 3), strides=(1, 2, 2), low=1, high=1), 3, 4, 1),
 )
