@@ -31,6 +31,20 @@ _SOURCE = """
 %State = type { i64, i64, i64, i64, i64, ptr, ptr }
 
 declare void @llvm.x86.sse2.pause()
+declare i32 @sched_yield()
+
+; Waits a moment; for longer and longer, it lets others have the CPU: on a busy machine the one that
+; is waited for may not be running.
+define internal void @wait(i64 %turn) {
+  call void @llvm.x86.sse2.pause()
+  %patient = icmp ult i64 %turn, 4096
+  br i1 %patient, label %done, label %yield
+yield:
+  %ignored = call i32 @sched_yield()
+  br label %done
+done:
+  ret void
+}
 
 define internal void @part(ptr %state, i64 %index) {
   %count_at = getelementptr %State, ptr %state, i64 0, i32 4
@@ -75,11 +89,13 @@ entry:
   call void @part(ptr %state, i64 0)
   br label %wait
 wait:
+  %turn = phi i64 [ 0, %entry ], [ %next, %spin ]
   %left = load atomic i64, ptr %pending_at acquire, align 8
   %all = icmp eq i64 %left, 0
   br i1 %all, label %done, label %spin
 spin:
-  call void @llvm.x86.sse2.pause()
+  call void @wait(i64 %turn)
+  %next = add i64 %turn, 1
   br label %wait
 done:
   ret void
@@ -92,11 +108,13 @@ entry:
   br label %wait
 wait:
   %last = phi i64 [ 0, %entry ], [ %last, %spin ], [ %now, %work ]
+  %turn = phi i64 [ 0, %entry ], [ %next, %spin ], [ 0, %work ]
   %now = load atomic i64, ptr %state acquire, align 8
   %old = icmp eq i64 %now, %last
   br i1 %old, label %spin, label %woken
 spin:
-  call void @llvm.x86.sse2.pause()
+  call void @wait(i64 %turn)
+  %next = add i64 %turn, 1
   br label %wait
 woken:
   %stop = load atomic i64, ptr %stop_at acquire, align 8

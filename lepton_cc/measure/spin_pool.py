@@ -20,7 +20,7 @@ class _Parallel(ctypes.Structure):
 
 
 class SpinPool:
-    """A `lepton_parallel` of `num_threads`, the caller's among them, within a `with` block."""
+    """A `lepton_parallel` of `num_threads`, the caller's among them, within `with` blocks."""
 
     def __init__(self, num_threads: int, target: Target) -> None:
         if num_threads < 1:
@@ -32,11 +32,7 @@ class SpinPool:
         self._work = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(
             self._code.address("spin_work")
         )
-        # ctypes lets go of the interpreter's lock while they spin.
-        self._threads = [
-            threading.Thread(target=self._work, args=(state, index), daemon=True)
-            for index in range(1, num_threads)
-        ]
+        self._threads: list[threading.Thread] = []
 
     @property
     def address(self) -> int:
@@ -44,6 +40,13 @@ class SpinPool:
         return ctypes.addressof(self._parallel)
 
     def __enter__(self) -> Self:
+        state = self._state
+        state.generation = state.stop = 0
+        # ctypes lets go of the interpreter's lock while they spin.
+        self._threads = [
+            threading.Thread(target=self._work, args=(ctypes.addressof(state), index), daemon=True)
+            for index in range(1, state.num_threads)
+        ]
         for thread in self._threads:
             thread.start()
         return self
