@@ -14,7 +14,7 @@ import numpy as np
 from lepton_cc.codegen.kernel.ir import Buffer, Const, Dot, DotShape, Expr, LoadWord, load
 from lepton_cc.codegen.kernel.tile import Tile, padded_columns
 from lepton_cc.codegen.lower.context import KernelContext
-from lepton_cc.codegen.lower.subbyte import split
+from lepton_cc.codegen.lower.subbyte import split, stored_elements
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.target import DotProduct
 from lepton_cc.ir.tensor import Array
@@ -117,7 +117,7 @@ def dot_weights(
     """
     content, bias = context.constant_array(1), context.constant_array(2)
     assert content is not None
-    weights = content.reshape(-1, filters)
+    weights = stored_elements(content).reshape(-1, filters)
     sums = weights.astype(np.int64).sum(axis=0)
     start = (0 if bias is None else bias.astype(np.int64).reshape(-1)) - zero_point * sums
     widened = np.zeros(padded_columns(filters, tile), dtype=np.int32)

@@ -15,7 +15,13 @@ from lepton_cc.codegen.kernel.tile import Tile, padded_columns
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.representation import from_storage
 from lepton_cc.codegen.lower.source import Source, buffer_source
-from lepton_cc.codegen.lower.subbyte import elements_a_byte, packed_rows, split, unpacked
+from lepton_cc.codegen.lower.subbyte import (
+    elements_a_byte,
+    packed_rows,
+    split,
+    stored_elements,
+    unpacked,
+)
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.tensor import Array
 from lepton_cc.ir.types import TensorType
@@ -55,6 +61,7 @@ def conv_weights(
     """
     sizes = _Sizes(taps, groups, channels, filters, groups_first)
     content = context.constant_array(1)
+    content = None if content is None else stored_elements(content)
     narrow = content is not None and elements_a_byte(DType.from_numpy(content.dtype)) > 1
     if in_floats and content is not None and not narrow:
         floats = content.astype(np.float32)
@@ -70,7 +77,7 @@ def conv_weights(
     assert content is not None
     array = sizes.in_order(content)
     panels = context.constant(_pack(array, tile))
-    dtype = context.source(1).type.dtype
+    dtype = DType.from_numpy(content.dtype)
     padded = padded_columns(filters, tile)
     steps_a_byte = elements_a_byte(dtype)
     rows = -(-taps * channels // steps_a_byte)

@@ -20,11 +20,15 @@ from lepton_cc.codegen.kernel.ir import (
     index,
     load,
 )
+from lepton_cc.codegen.kernel.math.integer import byte_type
 from lepton_cc.codegen.lower.source import Index, Source, linearize
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.tensor import Array
 from lepton_cc.ir.types import TensorType
 
+# Smaller constants keep a byte for each element: unpacking is a few hundred bytes of code in every
+# contraction, measured on rv32imc, and slower.
+SMALLEST_PACKED = 1024
 # With fewer rows than this, filling up the last byte of each column would cost too much.
 _MANY_ROWS = 8
 
@@ -32,6 +36,14 @@ _MANY_ROWS = 8
 def elements_a_byte(dtype: DType) -> int:
     """How many elements of a type share a byte of a constant: 1 but for narrow integers."""
     return 8 // dtype.bits if dtype.is_integer and dtype.bits < 8 else 1
+
+
+def stored_elements(content: Array) -> Array:
+    """The content as it goes into flash: of its own type if it is to be packed, else in bytes."""
+    dtype = DType.from_numpy(content.dtype)
+    if elements_a_byte(dtype) == 1 or content.size >= SMALLEST_PACKED:
+        return content
+    return content.astype(byte_type(dtype).numpy)
 
 
 def packed_rows(rows: Array, bits: int) -> Array:
@@ -91,8 +103,21 @@ def unpacked(byte: Expr, place: Expr, dtype: DType) -> Expr:
     return NarrowingCast(dtype, (word << (Const(DType.I32, above) - offset)) >> above)
 
 
+def _source_of_bytes(type_: TensorType, buffer: Callable[[], Buffer]) -> Source:
+    def linear(number: Expr) -> Expr:
+        return NarrowingCast(type_.dtype, load(buffer(), number).cast(DType.I32))
+
+    return Source(type_, lambda at: linear(linearize(at, type_.dims)), linear)
+
+
 def packed_source(type_: TensorType, content: Array, constant: Callable[[Array], Buffer]) -> Source:
-    """A constant operand of narrow integers; its rows run along the last dimension."""
+    """A constant operand of narrow integers; its rows run along the last dimension.
+
+    Small ones are not packed (`stored_elements`).
+    """
+    stored = stored_elements(content)
+    if stored is not content:
+        return _source_of_bytes(type_, lambda: constant(stored))
     count = elements_a_byte(type_.dtype)
     dims = type_.dims
     rows, width = math.prod(dims[:-1]), dims[-1] if dims else 1

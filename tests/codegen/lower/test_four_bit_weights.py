@@ -10,6 +10,7 @@ import pytest
 from lepton_cc.codegen.assemble import assemble
 from lepton_cc.codegen.kernel.ir import INDEX, Binary, BinaryOp, Const, Expr, Var, index
 from lepton_cc.codegen.kernel.printer import print_kernel
+from lepton_cc.codegen.lower import subbyte
 from lepton_cc.codegen.lower.subbyte import packed_rows, split
 from lepton_cc.codegen.targets.loader import load_target
 from lepton_cc.ir.dtype import DType
@@ -24,6 +25,13 @@ from lepton_cc.ir.target import DotProduct
 from lepton_cc.ir.tensor import Array
 from lepton_cc.levels import LEVELS, OptLevel
 from tests.codegen.lower.code_case import BUILDS, Build, Case, Known, check, graph_of, random
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packs constants of any size, so that odd sizes are tested."""
+    monkeypatch.setattr(subbyte, "SMALLEST_PACKED", 2)
+
 
 NARROW = (DType.I4, DType.U4, DType.I2)
 PRODUCTS = (
@@ -86,12 +94,12 @@ def test_convolutions(dtype: DType, build: Build) -> None:
 
 
 DOTS = tuple(
-    pytest.param(build, id=str(build))
-    for build in (
-        Build("x86-64", OptLevel.O3),
-        Build("x86-64-v3-vnni", OptLevel.O3),
-        Build("x86-64-v4-vnni", OptLevel.O3),
-        Build("x86-64-v4-vnni", OptLevel.OS),
+    pytest.param(build, id=str(build), marks=[] if quick else [pytest.mark.slow])
+    for build, quick in (
+        (Build("x86-64", OptLevel.O3), True),
+        (Build("x86-64-v3-vnni", OptLevel.O3), False),
+        (Build("x86-64-v4-vnni", OptLevel.O3), True),
+        (Build("x86-64-v4-vnni", OptLevel.OS), False),
     )
     if build.runs_here
 )
@@ -164,6 +172,22 @@ def test_constants_take_half_a_byte(target: str, dtype: DType) -> None:
         graph, _ = graph_of([case])
         program = assemble(graph, "case", load_target(target), LEVELS[OptLevel.O3].schedule)
         assert program.constants_bytes == size
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_small_constants_are_not_packed(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subbyte, "SMALLEST_PACKED", 1024)
+    w = Known(whole_range(DType.U4, 48, 16))
+    depthwise = Conv(Window((3,), (1,), (1,), (1,), (1,)), 16)
+    cases = [
+        Case(MatMul(), (whole_range(DType.U8, 4, 48), w)),
+        Case(depthwise, (whole_range(DType.I8, 1, 9, 16), Known(whole_range(DType.I4, 3, 1, 16)))),
+        Case(Cast(DType.F32), (w,)),
+    ]
+    check(cases, build)
+    graph, _ = graph_of(cases[:1])
+    program = assemble(graph, "case", load_target("rv32imc"), LEVELS[build.level].schedule)
+    assert program.constants_bytes == 48 * 16
 
 
 def test_rows_share_bytes_low_half_first() -> None:
