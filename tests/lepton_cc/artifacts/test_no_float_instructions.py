@@ -44,7 +44,7 @@ def num_float_instructions(content: bytes) -> int:
         is_long = (first & 3) == 3
         wide = is_long & np.isin(first & 0x7F, FLOAT_OPCODES)
         short = ~is_long & np.isin(first & 3, (0, 2)) & np.isin(first >> 13, FLOAT_FUNCT3)
-        count += np.count_nonzero(wide | short)
+        count += int(np.count_nonzero(wide | short))
     return count
 
 
