@@ -1,8 +1,8 @@
 """Stack of the compiler's run-time library, which generated code calls where the CPU lacks it.
 
 The bounds hold for rv32 with room to spare: in the library that zig links, no arithmetic routine
-takes more than 48 bytes, with all that it calls, and fma takes 176 (read from its machine code);
-libgcc and clang's library are of the same kind.
+takes more than 48 bytes, with all that it calls, roundings take at most 80 and fma 176 (read from
+its machine code); libgcc and clang's library are of the same kind.
 """
 
 from lepton_cc.ir.diagnostics import InternalError
