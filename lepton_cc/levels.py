@@ -12,6 +12,7 @@ from lepton_cc.passes.eliminate_dead_code import EliminateDeadCode
 from lepton_cc.passes.fold_batchnorm import FoldBatchnorm
 from lepton_cc.passes.fold_constants import FoldConstants
 from lepton_cc.passes.fuse_activations import FuseActivations
+from lepton_cc.passes.fuse_dequantized_weights import FuseDequantizedWeights
 from lepton_cc.passes.fuse_elementwise import FuseElementwise
 from lepton_cc.passes.fuse_reductions import FuseReductions
 from lepton_cc.passes.lower_recurrent import LowerRecurrent
@@ -92,6 +93,7 @@ _FULL: tuple[Step, ...] = (
     _SIMPLIFY,
 )
 _FUSION: tuple[Step, ...] = (
+    FuseDequantizedWeights(),
     FuseActivations(),
     FuseReductions(),
     FuseElementwise(),

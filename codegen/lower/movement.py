@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from lepton_cc.codegen.kernel.ir import INDEX, Const, Expr, index, maximum, minimum, select
-from lepton_cc.codegen.lower.source import Index, Source, linearize
+from lepton_cc.codegen.lower.source import Index, Source, linearize, reshaped
 from lepton_cc.ir.op_kind import OpKind
 from lepton_cc.ir.ops.movement import (
     Broadcast,
@@ -25,6 +25,8 @@ def clamp_index(i: Expr, size: int) -> Expr:
 
 def _reshape(kind: OpKind, sources: tuple[Source, ...], result: TensorType) -> Source:
     (x,) = sources
+    if x.linear is None and x.type.num_elements > 1:
+        return Source(result, lambda at: x.at(reshaped(at, result.dims, x.type.dims)))
     return Source(result, lambda at: x.at_linear(linearize(at, result.dims)), x.at_linear)
 
 

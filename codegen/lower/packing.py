@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lepton_cc.codegen.kernel.ir import Expr, load
+from lepton_cc.codegen.kernel.ir import Expr, index, load
 from lepton_cc.codegen.kernel.tile import Tile, padded_columns
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.representation import from_storage
@@ -130,7 +130,12 @@ class _Sizes:
 def _as_they_lie(
     weights: Source, bias_source: Source | None, sizes: _Sizes, tile: Tile
 ) -> ConvWeights:
+    is_matrix = sizes.taps == 1 and sizes.groups == 1
+    outer = (index(0),) * (weights.type.rank - 2)
+
     def at(group: Expr, block: Expr, width: int, tap: Expr, channel: Expr, column: Expr) -> Expr:
+        if is_matrix and weights.linear is None:
+            return weights.at((*outer, channel, block * tile.columns + column))
         first = sizes.row(group, tap, channel) + block * tile.columns
         return weights.at_linear(first + column)
 

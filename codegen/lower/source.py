@@ -8,7 +8,7 @@ of such ops therefore fuse by composition, without any buffer between them.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from lepton_cc.codegen.kernel.ir import Buffer, Const, Expr, index, load
+from lepton_cc.codegen.kernel.ir import Binary, BinaryOp, Buffer, Const, Expr, index, load
 from lepton_cc.codegen.lower.representation import compute_type, from_storage
 from lepton_cc.ir.tensor import Array
 from lepton_cc.ir.types import TensorType
@@ -20,8 +20,21 @@ def linearize(at: Index, dims: Sequence[int]) -> Expr:
     """The row-major element number of an index."""
     total: Expr = index(0)
     for position, dim in zip(at, dims, strict=True):
-        total = total * dim + (index(0) if dim == 1 else position)
+        joined = _joined(total, position, dim)
+        total = total * dim + (index(0) if dim == 1 else position) if joined is None else joined
     return total
+
+
+def _joined(quotient: Expr, rest: Expr, divisor: int) -> Expr | None:
+    """x if quotient = x // divisor and rest = x % divisor, as `delinearize` makes them."""
+    if not isinstance(quotient, Binary) or not isinstance(rest, Binary):
+        return None
+    parts = ((quotient, BinaryOp.DIV), (rest, BinaryOp.REM))
+    fits = all(
+        part.op is op and isinstance(part.rhs, Const) and part.rhs.value == divisor
+        for part, op in parts
+    )
+    return rest.lhs if fits and quotient.lhs is rest.lhs else None
 
 
 def delinearize(number: Expr, dims: Sequence[int]) -> Index:
@@ -37,6 +50,27 @@ def delinearize(number: Expr, dims: Sequence[int]) -> Index:
         at.append(quotient if outermost else quotient % dim)
         remaining *= dim
     return tuple(reversed(at))
+
+
+def reshaped(at: Index, dims: Sequence[int], into: Sequence[int]) -> Index:
+    """The index in shape `into` of the element at an index in shape `dims`.
+
+    Dimensions that both shapes have keep their positions, without arithmetic.
+    """
+    result: list[Expr] = []
+    first, begin = 0, 0
+    last, end = 0, 0
+    before, after = 1, 1
+    while last < len(dims) or end < len(into):
+        if last < len(dims) and (before <= after or end == len(into)):
+            before, last = before * dims[last], last + 1
+        else:
+            after, end = after * into[end], end + 1
+        if before == after and last > first and end > begin:
+            number = linearize(at[first:last], dims[first:last])
+            result += delinearize(number, into[begin:end])
+            first, begin, before, after = last, end, 1, 1
+    return (*result, *(index(0) for _ in into[len(result) :]))
 
 
 @dataclass(frozen=True, slots=True)

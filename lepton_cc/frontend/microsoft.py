@@ -150,15 +150,18 @@ def import_matmul_nbits(node: NodeView) -> Sequence[Value | None]:
         zeros = (_nibbles(rows, blocks) if bits == 4 else rows).reshape(columns, blocks, 1)
     elif given is not None:
         node.refuse(f"zero points {given.dtype}{list(given.shape)} are not supported")
-    scale = node.reshape(node.operand(2), (columns, blocks, 1))
-    weights = node.emit(
-        Dequantize(scale.type.dtype),
-        node.constant_value(numbers.astype(dtype)),
-        scale,
-        node.constant_value(zeros.astype(dtype)),
+    if bits == 4 and np.all(zeros == 8):
+        numbers, zeros, dtype = numbers.astype(np.int8) - 8, zeros * 0, np.dtype(ml_dtypes.int4)
+    # Columns last, as products read them.
+    scale = node.emit_folded(
+        Transpose((1, 2, 0)), node.reshape(node.operand(2), (columns, blocks, 1))
     )
-    rows_of_depth = node.reshape(weights, (columns, blocks * block))
-    right = node.emit(Transpose((1, 0)), rows_of_depth)
+    parts = [numbers, zeros] if np.any(zeros) else [numbers]
+    integers, *points = (
+        node.constant_value(part.astype(dtype).transpose(1, 2, 0)) for part in parts
+    )
+    weights = node.emit(Dequantize(scale.type.dtype), integers, scale, *points)
+    right = node.reshape(weights, (depth, columns))
     y = matmul(node, node.operand(0), right)
     bias = node.optional(5)
     return (y if bias is None else node.binary(B.ADD, y, bias),)

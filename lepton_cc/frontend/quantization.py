@@ -82,8 +82,32 @@ def import_quantize_linear(node: NodeView) -> Sequence[Value | None]:
     return (node.emit(kind, node.operand(0), scale, zero_point),)
 
 
+def _dequantized_blocks(node: NodeView) -> Value | None:
+    """Whole blocks as a dimension of their own, along which scales broadcast; None without them."""
+    x, scale, zero_point = node.operand(0), node.operand(1), node.optional(2)
+    dims, block = x.type.dims, node.int("block_size", 0)
+    if block < 1 or scale.type.rank != len(dims):
+        return None
+    axis = node.axis(node.int("axis", 1), len(dims))
+    before, after = dims[:axis], dims[axis + 1 :]
+    blocks = dims[axis] // block
+    if dims[axis] % block or scale.type.dims != (*before, blocks, *after):
+        return None
+    parts = [
+        value
+        if value is None
+        else node.emit_folded(Reshape((*before, blocks, size, *after)), value)
+        for value, size in ((x, block), (scale, 1), (zero_point, 1))
+    ]
+    kind = Dequantize(_output_dtype(node, scale.type.dtype))
+    return node.reshape(node.emit(kind, *parts), dims)
+
+
 def import_dequantize_linear(node: NodeView) -> Sequence[Value | None]:
     """DequantizeLinear of integers and floats of at most 8 bits, and of i32; all granularities."""
+    blocked = _dequantized_blocks(node)
+    if blocked is not None:
+        return (blocked,)
     scale, zero_point = _parameters(node)
     dtype = _output_dtype(node, scale.type.dtype)
     return (node.emit(Dequantize(dtype), node.operand(0), scale, zero_point),)
