@@ -1,17 +1,14 @@
 """Machine code of contractions and movements whose constants have 4 and 2 bits."""
 
 import itertools
-import operator
-from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
 
 from lepton_cc.codegen.assemble import assemble
-from lepton_cc.codegen.kernel.ir import INDEX, Binary, BinaryOp, Const, Expr, Var, index
 from lepton_cc.codegen.kernel.printer import print_kernel
 from lepton_cc.codegen.lower import subbyte
-from lepton_cc.codegen.lower.subbyte import packed_rows, split
+from lepton_cc.codegen.lower.subbyte import packed_rows
 from lepton_cc.codegen.targets.loader import load_target
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.op_kind import OpKind
@@ -193,38 +190,3 @@ def test_small_constants_are_not_packed(build: Build, monkeypatch: pytest.Monkey
 def test_rows_share_bytes_low_half_first() -> None:
     rows = np.array([[1, -8], [-1, 7], [3, 0]]).astype(DType.I4.numpy)
     assert packed_rows(rows, 4).view(np.uint8).tolist() == [[0xF1, 0x78], [0x03, 0x00]]
-
-
-def test_split_knows_the_remainder_where_the_form_tells_it() -> None:
-    x, y = Var(INDEX, "x"), Var(INDEX, "y")
-    forms: tuple[tuple[Expr, int | None], ...] = (
-        (x * 2 + 1, 1),
-        ((x * 6 + (y * 2 + 1)) * 3 + 2, 1),
-        ((x * 3 + y) * 4 + 2, 0),
-        (index(7), 1),
-        (x * 3, None),
-        (x + 1, None),
-    )
-    for expr, rest in forms:
-        place = split(expr, 2)[1]
-        assert (int(place.value) if isinstance(place, Const) else None) == rest
-        for a, b in itertools.product(range(5), repeat=2):
-            row, at = (_value(part, {x: a, y: b}) for part in split(expr, 2))
-            assert 2 * row + at == _value(expr, {x: a, y: b})
-
-
-def _value(expr: Expr, variables: Mapping[Expr, int]) -> int:
-    if isinstance(expr, Const):
-        return int(expr.value)
-    if isinstance(expr, Binary):
-        lhs, rhs = _value(expr.lhs, variables), _value(expr.rhs, variables)
-        return _ARITHMETIC[expr.op](lhs, rhs)
-    return variables[expr]
-
-
-_ARITHMETIC: Mapping[BinaryOp, Callable[[int, int], int]] = {
-    BinaryOp.ADD: operator.add,
-    BinaryOp.MUL: operator.mul,
-    BinaryOp.DIV: operator.floordiv,
-    BinaryOp.REM: operator.mod,
-}
