@@ -7,6 +7,8 @@ outputs = model.run({"image": image})
 
 from typing import TYPE_CHECKING
 
+from lepton_cc.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from lepton_cc.compiled_model import CompiledModel as CompiledModel
     from lepton_cc.compiled_model import compile as compile
@@ -15,8 +17,6 @@ if TYPE_CHECKING:
     from lepton_cc.report import LayerReport as LayerReport
     from lepton_cc.report import MemoryReport as MemoryReport
 
-# pyproject.toml says the same; a test holds them equal.
-__version__ = "0.1.0"
 
 __all__ = ["CompiledModel", "LayerReport", "LeptonError", "MemoryReport", "Refused", "compile"]
 

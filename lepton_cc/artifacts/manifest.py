@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-import lepton_cc
 from lepton_cc.artifacts.output_folder import FORMAT, MANIFEST, file_record
 from lepton_cc.codegen.llvm.compile import llvm_version
 from lepton_cc.codegen.program import Port
@@ -24,6 +23,7 @@ from lepton_cc.ir.graph import Value
 from lepton_cc.ir.target import MemoryRegion, Target
 from lepton_cc.ir.types import TensorType
 from lepton_cc.report import LayerReport, MemoryReport, TensorFigure
+from lepton_cc.version import __version__
 
 VERSION = 1
 
@@ -74,7 +74,7 @@ def manifest_document(
     return {
         "format": FORMAT,
         "version": VERSION,
-        "compiler": {"lepton-cc": lepton_cc.__version__, "llvm": llvm_version()},
+        "compiler": {"lepton-cc": __version__, "llvm": llvm_version()},
         "model": {"sha256": model_sha256},
         "options": {
             "level": options.level.value,
