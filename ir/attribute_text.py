@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from lepton_cc.ir.diagnostics import InternalError
-from lepton_cc.ir.dtype import DType
+from lepton_cc.ir.dtype import DType, integer_bounds
 from lepton_cc.ir.graph import Graph
 from lepton_cc.ir.ops.window import Window
 from lepton_cc.ir.tensor import Array, Tensor
@@ -44,19 +44,13 @@ def read_element(text: str, dtype: DType) -> Array:
             raise ValueError(f"{text} is no bool")
         return np.array([text == "true"])
     if dtype.is_integer:
-        low, high = _integer_range(dtype)
+        low, high = integer_bounds(dtype)
         if not low <= int(text) <= high:
             raise ValueError(f"{text} is no {dtype.value}")
         wide = np.array([int(text)], np.uint64 if low == 0 else np.int64)
         return wide.astype(dtype.numpy)
     with np.errstate(all="ignore"):
         return np.array([float(text)], np.float64).astype(dtype.numpy)
-
-
-def _integer_range(dtype: DType) -> tuple[int, int]:
-    if dtype.is_unsigned_integer:
-        return 0, (1 << dtype.bits) - 1
-    return -(1 << (dtype.bits - 1)), (1 << (dtype.bits - 1)) - 1
 
 
 def _element_text(array: Array, dtype: DType) -> str | None:

@@ -114,3 +114,10 @@ _BITS = {
     for dtype in DType
     if (digits := "".join(c for c in dtype.value.split("e")[0] if c.isdigit()))
 } | {DType.BOOL: 1}
+
+
+def integer_bounds(dtype: DType) -> tuple[int, int]:
+    """The smallest and largest value of an integer type, sub-byte types included."""
+    if dtype.is_signed_integer:
+        return -(1 << (dtype.bits - 1)), (1 << (dtype.bits - 1)) - 1
+    return 0, (1 << dtype.bits) - 1

@@ -6,7 +6,7 @@ A graph node (`ir.graph.Op`) holds one instance.
 """
 
 import enum
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -57,9 +57,6 @@ class OpKind:
     def evaluate(self, operands: Sequence[Array | None]) -> tuple[Array, ...]:
         """The op's meaning: results of the given operand arrays."""
         raise InternalError(f"{type(self).__name__} does not define evaluate")
-
-
-Constructor = Callable[..., OpKind]
 
 
 @dataclass(frozen=True, slots=True)

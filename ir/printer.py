@@ -39,11 +39,6 @@ def printed(graph: Graph) -> PrintedGraph:
     return PrintedGraph(f"{_GraphPrinter(constants, '').graph(graph)}\n", constants)
 
 
-def print_op(op: Op) -> str:
-    """One op as a line of text, for messages."""
-    return _GraphPrinter({}, "").op(op)
-
-
 class _GraphPrinter:
     def __init__(self, constants: dict[str, Tensor], indent: str) -> None:
         self._constants = constants

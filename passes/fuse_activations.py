@@ -7,7 +7,6 @@ from lepton_cc.ir.graph import Graph
 from lepton_cc.ir.rewrite import Statistics
 from lepton_cc.ir.verifier import Stage
 from lepton_cc.passes.fusion import Fusion, FusionLimits
-from lepton_cc.passes.fusion_laws import FOLLOWED, anchor
 from lepton_cc.passes.manager import Pass
 
 
@@ -27,13 +26,6 @@ class FuseActivations(Pass):
 
     def run(self, graph: Graph, statistics: Statistics) -> Graph:
         fusion = Fusion(graph, FusionLimits(self.max_ops, self.max_operands))
-        for index in fusion.indices():
-            op = fusion.op(index)
-            found = None if op is None else anchor(op)
-            if (
-                found is not None
-                and isinstance(found.kind, FOLLOWED)
-                and fusion.follow(index, fusion.reads_only)
-            ):
-                statistics.count(f"{found.kind.mnemonic} with its activation")
+        for grown in fusion.follow_anchors(fusion.reads_only):
+            statistics.count(f"{grown.kind.mnemonic} with its activation")
         return fusion.finish()

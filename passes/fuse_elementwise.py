@@ -10,7 +10,6 @@ from lepton_cc.ir.ops.movement import Pad, Slice, Transpose
 from lepton_cc.ir.rewrite import Statistics
 from lepton_cc.ir.verifier import Stage
 from lepton_cc.passes.fusion import Fusion, FusionLimits
-from lepton_cc.passes.fusion_laws import FOLLOWED, anchor
 from lepton_cc.passes.manager import Pass
 
 
@@ -29,15 +28,8 @@ class FuseElementwise(Pass):
 
     def run(self, graph: Graph, statistics: Statistics) -> Graph:
         fusion = Fusion(graph, FusionLimits(self.max_ops, self.max_operands))
-        for index in fusion.indices():
-            op = fusion.op(index)
-            found = None if op is None else anchor(op)
-            if (
-                found is not None
-                and isinstance(found.kind, FOLLOWED)
-                and fusion.follow(index, fusion.reads_anything)
-            ):
-                statistics.count(f"{found.kind.mnemonic} with what follows")
+        for grown in fusion.follow_anchors(fusion.reads_anything):
+            statistics.count(f"{grown.kind.mnemonic} with what follows")
         for index in fusion.indices():
             op = fusion.op(index)
             if op is not None and _may_be_root(op) and fusion.pull(index):

@@ -6,7 +6,7 @@ producers whose elements can be computed where they are read (`passes.fusion_law
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from lepton_cc.ir.dtype import DType
@@ -17,6 +17,7 @@ from lepton_cc.ir.ops.integer import Requantize
 from lepton_cc.ir.ops.movement import Broadcast, Concat, Reshape
 from lepton_cc.ir.rewrite import without_dead_ops
 from lepton_cc.passes.fusion_laws import (
+    FOLLOWED,
     WINDOWED,
     anchor,
     expression_size,
@@ -54,6 +55,10 @@ class Reads:
     repeated: bool
 
 
+# Whether an op may join a group, given the values inside the group.
+MayFollow = Callable[[Op, frozenset[Value]], bool]
+
+
 class Fusion:
     """A graph whose ops are being grouped; state of one fusion pass.
 
@@ -84,7 +89,7 @@ class Fusion:
         ordered = tuple(self._ops[index] for index in sorted(self._ops))
         return without_dead_ops(self._graph.with_ops(ordered))
 
-    def follow(self, root: int, may_follow: Callable[[Op, frozenset[Value]], bool]) -> bool:
+    def follow(self, root: int, may_follow: MayFollow) -> bool:
         """Fuses the anchor at `root` with the pointwise ops after it; True if there were any.
 
         `may_follow` sees an op and the values inside the group, and says whether it may join.
@@ -111,6 +116,16 @@ class Fusion:
             if self._escaping(members) == {op.result}:
                 closed = len(members)
         return self._fuse(members[:closed])
+
+    def follow_anchors(self, may_follow: MayFollow) -> Iterator[Op]:
+        """Fuses every anchor that can be with what follows it; gives the anchors that grew."""
+        for index in self.indices():
+            op = self.op(index)
+            found = None if op is None else anchor(op)
+            if found is None or not isinstance(found.kind, FOLLOWED):
+                continue
+            if self.follow(index, may_follow):
+                yield found
 
     def reads_only(self, op: Op, inside: frozenset[Value]) -> bool:
         """For `follow`: the op reads nothing but the group's values and scalar constants.

@@ -24,7 +24,7 @@ from lepton_cc.codegen.kernel.schedule import loop, nest
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.representation import compute_type, from_storage
 from lepton_cc.codegen.lower.source import Source
-from lepton_cc.ir.dtype import DType
+from lepton_cc.ir.dtype import DType, integer_bounds
 from lepton_cc.ir.ops.integer import (
     QuantizedAdd,
     QuantizedMul,
@@ -33,7 +33,6 @@ from lepton_cc.ir.ops.integer import (
     Requantize,
     Table,
 )
-from lepton_cc.ir.ops.quantization import integer_bounds
 from lepton_cc.ir.tensor import Array
 
 

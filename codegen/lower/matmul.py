@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from lepton_cc.codegen.kernel.ir import INDEX, Block, Expr, Let, Stmt, Var, index, load
 from lepton_cc.codegen.kernel.schedule import loop, nest, pieces
-from lepton_cc.codegen.kernel.tile import Tile, balanced_parts, choose_tile, narrowed_lanes
+from lepton_cc.codegen.kernel.tile import Tile, balanced_counts, choose_tile, narrowed_lanes
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.contraction import (
     Steps,
@@ -103,9 +103,7 @@ class _MatMulLowering:
         def block_body(block: Expr, width: int) -> Block:
             statements: Block = ()
             start = 0
-            parts = balanced_parts(rows, self.tile.rows)
-            for size in dict.fromkeys(parts):
-                count = parts.count(size)
+            for size, count in balanced_counts(rows, self.tile.rows):
                 origin = first_row + start
 
                 def one(number: Expr, size: int = size, origin: Expr = origin) -> Block:

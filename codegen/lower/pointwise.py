@@ -17,12 +17,12 @@ from lepton_cc.codegen.lower.reinterpretation import reinterpreted
 from lepton_cc.codegen.lower.representation import compute_type, rounded
 from lepton_cc.codegen.lower.source import Index, Source
 from lepton_cc.ir.diagnostics import InternalError
-from lepton_cc.ir.dtype import DType
+from lepton_cc.ir.dtype import DType, integer_bounds
 from lepton_cc.ir.op_kind import OpKind
 from lepton_cc.ir.ops.bitcast import Bitcast
 from lepton_cc.ir.ops.elementwise import Binary, Cast, Clamp, Select, Unary
 from lepton_cc.ir.ops.integer import QuantizedAdd, QuantizedMul, Requantize, Table
-from lepton_cc.ir.ops.quantization import Dequantize, Quantize, integer_bounds
+from lepton_cc.ir.ops.quantization import Dequantize, Quantize
 from lepton_cc.ir.tensor import Array
 from lepton_cc.ir.types import TensorType
 

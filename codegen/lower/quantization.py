@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from lepton_cc.codegen.kernel.ir import Expr, Unary, UnaryOp, maximum, minimum, select
 from lepton_cc.codegen.kernel.math import convert
 from lepton_cc.codegen.lower.representation import compute_type
-from lepton_cc.ir.dtype import DType
-from lepton_cc.ir.ops.quantization import Dequantize, Quantize, integer_bounds
+from lepton_cc.ir.dtype import DType, integer_bounds
+from lepton_cc.ir.ops.quantization import Dequantize, Quantize
 from lepton_cc.ir.types import TensorType
 
 # Far outside every range that is quantized to, and exact as a float and as an i32.

@@ -11,10 +11,9 @@ from typing import ClassVar
 import numpy as np
 
 from lepton_cc.ir.diagnostics import TypeInferenceError
-from lepton_cc.ir.dtype import DType
+from lepton_cc.ir.dtype import DType, integer_bounds
 from lepton_cc.ir.op_kind import OpKind, Trait, arrays, present
 from lepton_cc.ir.ops.elementwise import broadcast_shapes
-from lepton_cc.ir.ops.quantization import integer_bounds
 from lepton_cc.ir.tensor import Array, Tensor
 from lepton_cc.ir.types import TensorType
 

@@ -11,27 +11,12 @@ from typing import ClassVar
 import numpy as np
 
 from lepton_cc.ir.diagnostics import TypeInferenceError
-from lepton_cc.ir.dtype import DType
+from lepton_cc.ir.dtype import DType, integer_bounds
 from lepton_cc.ir.op_kind import OpKind, Trait, arrays, present
 from lepton_cc.ir.ops.elementwise import broadcast_shapes
 from lepton_cc.ir.ops.numpy_math import cast_array
 from lepton_cc.ir.tensor import Array
 from lepton_cc.ir.types import TensorType
-
-_BOUNDS_BY_BITS = {
-    dtype: (
-        (-(1 << (dtype.bits - 1)), (1 << (dtype.bits - 1)) - 1)
-        if dtype.is_signed_integer
-        else (0, (1 << dtype.bits) - 1)
-    )
-    for dtype in DType
-    if dtype.is_integer
-}
-
-
-def integer_bounds(dtype: DType) -> tuple[int, int]:
-    """The smallest and largest value of an integer type, sub-byte types included."""
-    return _BOUNDS_BY_BITS[dtype]
 
 
 def _check_parameters(

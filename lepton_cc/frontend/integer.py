@@ -14,14 +14,13 @@ from lepton_cc.frontend.quantization import quantization_parameter
 from lepton_cc.frontend.registry import Operator
 from lepton_cc.frontend.windows import spatial_dims, window_of
 from lepton_cc.ir.diagnostics import Code
-from lepton_cc.ir.dtype import DType
+from lepton_cc.ir.dtype import DType, integer_bounds
 from lepton_cc.ir.graph import Value
 from lepton_cc.ir.ops.conv import Conv
 from lepton_cc.ir.ops.elementwise import Binary, Cast, Clamp
 from lepton_cc.ir.ops.matmul import MatMul
 from lepton_cc.ir.ops.movement import Transpose
 from lepton_cc.ir.ops.pointwise_functions import BinaryFunction, UnaryFunction
-from lepton_cc.ir.ops.quantization import integer_bounds
 
 # Beyond the range of every 16-bit type with any zero point, and exact in binary32.
 _FAR = float(1 << 20)

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from lepton_cc.frontend.node import NodeView
-from lepton_cc.ir.dtype import DType
+from lepton_cc.ir.dtype import DType, integer_bounds
 from lepton_cc.ir.graph import Value
 from lepton_cc.ir.ops.elementwise import Binary, Cast
 from lepton_cc.ir.ops.integer import Range, Requantize
 from lepton_cc.ir.ops.pointwise_functions import BinaryFunction
-from lepton_cc.ir.ops.quantization import integer_bounds
 from lepton_cc.ir.tensor import Array
 
 _TOP_BIT = -128

@@ -43,10 +43,6 @@ class OperatorRegistry:
         usable = [version for version in versions if version <= opset]
         return versions[max(usable)] if usable else None
 
-    def domains(self) -> frozenset[str]:
-        """The domains that have at least one operator."""
-        return frozenset(domain for domain, _ in self._versions)
-
     def operators(self) -> tuple[Operator, ...]:
         """All entries, sorted by domain, name and version."""
         entries = [entry for versions in self._versions.values() for entry in versions.values()]

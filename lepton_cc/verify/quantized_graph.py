@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lepton_cc.ir.dtype import DType
+from lepton_cc.ir.dtype import DType, integer_bounds
 from lepton_cc.ir.graph import Graph, Op, Value
 from lepton_cc.ir.op_kind import Trait
 from lepton_cc.ir.ops.constant import Constant
@@ -17,7 +17,7 @@ from lepton_cc.ir.ops.integer import (
     Requantize,
     Table,
 )
-from lepton_cc.ir.ops.quantization import Dequantize, Quantize, integer_bounds
+from lepton_cc.ir.ops.quantization import Dequantize, Quantize
 from lepton_cc.ir.tensor import Array
 from lepton_cc.sample_inputs import made_up
 

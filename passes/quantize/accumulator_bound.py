@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lepton_cc.ir.dtype import DType
+from lepton_cc.ir.dtype import DType, integer_bounds
 from lepton_cc.ir.ops.conv import Conv, ConvTranspose
 from lepton_cc.ir.ops.matmul import MatMul
-from lepton_cc.ir.ops.quantization import integer_bounds
 from lepton_cc.ir.tensor import Array
 from lepton_cc.ir.types import TensorType
 

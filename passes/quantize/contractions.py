@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lepton_cc.ir.dtype import DType
+from lepton_cc.ir.dtype import DType, integer_bounds
 from lepton_cc.ir.graph import Op, Value
 from lepton_cc.ir.op_kind import OpKind
 from lepton_cc.ir.ops.conv import Conv, ConvTranspose
 from lepton_cc.ir.ops.elementwise import Binary
 from lepton_cc.ir.ops.matmul import MatMul
 from lepton_cc.ir.ops.pointwise_functions import BinaryFunction
-from lepton_cc.ir.ops.quantization import integer_bounds
 from lepton_cc.ir.rewrite import Replacement, Rewriter, Rule, rule
 from lepton_cc.ir.tensor import Array
 from lepton_cc.passes.pattern import either_order

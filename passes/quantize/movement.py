@@ -8,14 +8,14 @@ import math
 
 import numpy as np
 
-from lepton_cc.ir.dtype import DType
+from lepton_cc.ir.dtype import DType, integer_bounds
 from lepton_cc.ir.graph import Op, Value
 from lepton_cc.ir.op_kind import OpKind, Trait
 from lepton_cc.ir.ops.constant import Constant
 from lepton_cc.ir.ops.elementwise import Clamp
 from lepton_cc.ir.ops.movement import Concat, Gather, Pad, PadMode, Slice
 from lepton_cc.ir.ops.pool import MaxPool
-from lepton_cc.ir.ops.quantization import Quantize, integer_bounds
+from lepton_cc.ir.ops.quantization import Quantize
 from lepton_cc.ir.ops.reduce import ArgReduce, Reduce
 from lepton_cc.ir.rewrite import Replacement, Rewriter, Rule, rule
 from lepton_cc.passes.quantize.parameters import (

@@ -8,14 +8,14 @@ import math
 
 import numpy as np
 
-from lepton_cc.ir.dtype import DType
+from lepton_cc.ir.dtype import DType, integer_bounds
 from lepton_cc.ir.graph import Op, Value
 from lepton_cc.ir.op_kind import OpKind, Trait
 from lepton_cc.ir.ops.constant import Constant
 from lepton_cc.ir.ops.elementwise import Clamp
 from lepton_cc.ir.ops.fused import Fused
 from lepton_cc.ir.ops.integer import Range, Requantize, Table
-from lepton_cc.ir.ops.quantization import Dequantize, Quantize, integer_bounds
+from lepton_cc.ir.ops.quantization import Dequantize, Quantize
 from lepton_cc.ir.rewrite import Replacement, Rewriter, Rule, rule
 from lepton_cc.ir.tensor import Array, Tensor
 from lepton_cc.passes.quantize.parameters import narrow, quantized

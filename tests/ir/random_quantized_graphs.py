@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from lepton_cc.ir.builder import GraphBuilder
-from lepton_cc.ir.dtype import DType
+from lepton_cc.ir.dtype import DType, integer_bounds
 from lepton_cc.ir.graph import Graph, Location, Value
 from lepton_cc.ir.op_kind import OpKind
 from lepton_cc.ir.ops.conv import Conv
@@ -28,7 +28,7 @@ from lepton_cc.ir.ops.matmul import MatMul
 from lepton_cc.ir.ops.movement import Concat, Pad, Reshape, Slice, Transpose
 from lepton_cc.ir.ops.pointwise_functions import BinaryFunction
 from lepton_cc.ir.ops.pool import MaxPool
-from lepton_cc.ir.ops.quantization import Dequantize, Quantize, integer_bounds
+from lepton_cc.ir.ops.quantization import Dequantize, Quantize
 from lepton_cc.ir.ops.reduce import Reduce, ReduceFunction
 from lepton_cc.ir.ops.window import Window
 from lepton_cc.ir.tensor import Array, Tensor

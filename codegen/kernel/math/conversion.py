@@ -10,7 +10,7 @@ from lepton_cc.codegen.kernel.ir import Expr, literal, maximum, minimum, select
 from lepton_cc.codegen.kernel.math.float_format import magnitude, truncated
 from lepton_cc.codegen.kernel.math.integer import byte_type, wrapped
 from lepton_cc.codegen.kernel.math.narrow_float import decode, encode, storage_type
-from lepton_cc.ir.dtype import DType
+from lepton_cc.ir.dtype import DType, integer_bounds
 
 
 def compute_type(dtype: DType) -> DType:
@@ -70,7 +70,7 @@ def _to_64_bits(x: Expr, target: DType) -> Expr:
 
 def saturating_cast(x: Expr, target: DType) -> Expr:
     """A float truncated and clamped into an integer type; NaN gives 0."""
-    lowest, highest = integer_range(target)
+    lowest, highest = integer_bounds(target)
     number = select(x.equals(x), x, 0.0)
     float_type = x.type.numpy.type if isinstance(x.type, DType) else np.float32
     above = float(highest) + 1.0
@@ -87,12 +87,5 @@ def saturating_cast(x: Expr, target: DType) -> Expr:
 
 def saturating_integer(x: Expr, target: DType) -> Expr:
     """An integer clamped into a narrower integer type."""
-    lowest, highest = integer_range(target)
+    lowest, highest = integer_bounds(target)
     return maximum(minimum(x, highest), lowest).cast(target)
-
-
-def integer_range(dtype: DType) -> tuple[int, int]:
-    """The least and the greatest value of an integer type."""
-    if dtype.is_signed_integer:
-        return -(1 << (dtype.bits - 1)), (1 << (dtype.bits - 1)) - 1
-    return 0, (1 << dtype.bits) - 1

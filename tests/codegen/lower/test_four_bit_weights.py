@@ -10,13 +10,13 @@ from lepton_cc.codegen.kernel.printer import print_kernel
 from lepton_cc.codegen.lower import subbyte
 from lepton_cc.codegen.lower.subbyte import packed_rows
 from lepton_cc.codegen.targets.loader import load_target
-from lepton_cc.ir.dtype import DType
+from lepton_cc.ir.dtype import DType, integer_bounds
 from lepton_cc.ir.op_kind import OpKind
 from lepton_cc.ir.ops.conv import Conv, ConvTranspose
 from lepton_cc.ir.ops.elementwise import Cast
 from lepton_cc.ir.ops.matmul import MatMul
 from lepton_cc.ir.ops.movement import Transpose
-from lepton_cc.ir.ops.quantization import Dequantize, integer_bounds
+from lepton_cc.ir.ops.quantization import Dequantize
 from lepton_cc.ir.ops.window import Window
 from lepton_cc.ir.target import DotProduct
 from lepton_cc.ir.tensor import Array
