@@ -266,12 +266,15 @@ def rewrite(graph: Graph, rules: Sequence[Rule], statistics: Statistics) -> Grap
     """Sweeps the rules over the graph until none fires; of several that match an op the first wins.
 
     Ops that no rule touches keep their value names and locations; what replaces ops inherits their
-    locations. A sweep is linear in the number of ops.
+    locations. A sweep is linear in the number of ops. The last one neither rewrites nor drops
+    anything, so rewriting the result again gives it back.
 
     Raises:
         InternalError: a rule changed a type, or the rules undo each other.
     """
     index = _RuleIndex(rules)
+    # Ops that nothing reads must not count as readers of their operands.
+    graph = without_dead_ops(graph)
     for _ in range(len(graph.ops) + _EXTRA_SWEEPS):
         sweep = Statistics()
         graph = Rewriter(graph)._sweep(graph, index, sweep)

@@ -102,6 +102,18 @@ def test_uses_count_outputs_and_forget_what_was_replaced() -> None:
     assert seen[3:] == [("a", False), ("c", False), ("l", True)]
 
 
+def test_ops_that_nothing_reads_do_not_count_as_readers() -> None:
+    seen: list[bool] = []
+
+    @rule("nothing", Clamp)
+    def watch(op: Op, rewriter: Rewriter) -> Replacement:
+        seen.append(rewriter.has_single_use(op.inputs[0]))
+        return None
+
+    rewritten("%a = abs(%x) %b = neg(%a) %c = exp(%b) %d = clamp(%a) return %d as y", watch)
+    assert seen == [True]
+
+
 def test_uniform_compares_bits() -> None:
     found: list[object] = []
 

@@ -51,6 +51,23 @@ def test_a_pass_keeps_the_results_and_is_idempotent(tested: Pass, graph: Graph, 
     assert manager.run(after) == after
 
 
+def test_readers_that_nothing_reads_hinder_no_law() -> None:
+    """A broadcast read by a clamp and by an op that is dropped: one run must already move it."""
+    graph = parse_graph("""
+    graph g(%image: f32[1, 4, 4, 1], %x: f32[1]) {
+      %wide = broadcast(%x) {shape = (1, 1)}
+      %unread = abs(%wide)
+      %read = abs(%image)
+      %bounded = clamp(%wide) {low = 0.0}
+      return %read as out0, %bounded as out1
+    }
+    """)
+    manager = PassManager([Canonicalize()])
+    after = manager.run(graph)
+    assert [op.kind.mnemonic for op in after.ops] == ["abs", "clamp", "broadcast"]
+    assert manager.run(after) == after
+
+
 @settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 @given(graph=graphs(max_ops=20))
 def test_the_passes_together_keep_the_results_and_settle(graph: Graph) -> None:
