@@ -2,7 +2,7 @@
 
 Every output is computed by generated machine code. What the compiler must know (shapes, axes,
 pads) may come as graph inputs: a prepared model compiles itself anew for each value of those
-inputs, and only of those; the rest stays run-time data.
+inputs, and only of those; the rest stays run-time data. It keeps the code of the values used last.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,6 +26,8 @@ from lepton_cc.levels import LEVELS, OptLevel
 # Inputs of a run: in the order of the model's inputs, or by name.
 Inputs = Sequence[Array] | Mapping[str, Array] | NDArray[Any]
 _Key = tuple[tuple[object, ...], ...]
+# Each program kept holds machine code, the weights and an arena.
+_MAX_PROGRAMS = 16
 
 
 class LeptonBackend(Backend):
@@ -93,7 +95,7 @@ class LeptonBackend(Backend):
 
 
 class PreparedModel(BackendRep):
-    """A model, and machine code for every value of its compile-time inputs that was seen."""
+    """A model, and machine code for the values of its compile-time inputs that were used last."""
 
     def __init__(self, model: onnx.ModelProto, level: OptLevel, llvm_level: int) -> None:
         self._model = model
@@ -104,6 +106,7 @@ class PreparedModel(BackendRep):
         self._output_names = tuple(info.name for info in model.graph.output)
         # Inputs that the compiler has asked to know, in the order of asking.
         self._known: tuple[str, ...] = ()
+        # In the order of last use, the latest at the end.
         self._code: dict[_Key, Executable] = {}
 
     @property
@@ -163,13 +166,17 @@ class PreparedModel(BackendRep):
         while True:
             constants = {name: arrays[name] for name in self._known if name in arrays}
             key = self._key(constants, dims)
-            if key not in self._code:
+            executable = self._code.pop(key, None)
+            if executable is None:
                 try:
-                    self._code[key] = self._compiled(constants, dims)
+                    executable = self._compiled(constants, dims)
                 except Refused as refusal:
                     self._learn(refusal)
                     continue
-            return self._code[key]
+            self._code[key] = executable
+            if len(self._code) > _MAX_PROGRAMS:
+                del self._code[next(iter(self._code))]
+            return executable
 
     def _learn(self, refusal: Refused) -> None:
         """Marks the inputs that a refusal asks for as compile-time inputs.

@@ -1,5 +1,7 @@
 """The backend's own promises: what is specialized, what is compiled once, how it refuses."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import onnx
 import pytest
@@ -8,7 +10,9 @@ from onnx.backend.test.runner import BackendIsNotSupposedToImplementIt
 
 from lepton_cc import backend
 from lepton_cc.backend import LeptonBackend, PreparedModel
+from lepton_cc.executable import Executable
 from lepton_cc.ir.diagnostics import Refused
+from lepton_cc.ir.tensor import Array
 
 Shape = list[int | str | None]
 
@@ -66,6 +70,24 @@ def test_code_is_kept_for_each_value_of_a_known_input(monkeypatch: pytest.Monkey
     np.testing.assert_array_equal(y, -(x + 1).reshape(3, 4))
     with pytest.raises(AssertionError, match="compiled again"):
         prepared.run([x, np.array([12, 1])])
+
+
+def test_only_the_code_used_last_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend, "_MAX_PROGRAMS", 2)
+    prepared = reshaping()
+    compiled: list[tuple[int, ...]] = []
+    compile_one = prepared._compiled
+
+    def counted(constants: Mapping[str, Array], dims: Mapping[str, int]) -> Executable:
+        compiled.extend(tuple(shape.tolist()) for shape in constants.values())
+        return compile_one(constants, dims)
+
+    monkeypatch.setattr(prepared, "_compiled", counted)
+    x = np.arange(12, dtype=np.float32).reshape(2, 6)
+    for shape in ((3, 4), (4, 3), (3, 4), (12, 1), (3, 4), (4, 3)):
+        (y,) = prepared.run([x, np.array(shape)])
+        np.testing.assert_array_equal(y, -x.reshape(shape))
+    assert compiled == [(3, 4), (4, 3), (12, 1), (4, 3)]
 
 
 def test_inputs_that_feed_a_known_value_are_found_through_nodes() -> None:
