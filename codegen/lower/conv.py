@@ -33,6 +33,7 @@ from lepton_cc.codegen.lower.dot import MIN_LANES, DotWeights, dot_weights, usab
 from lepton_cc.codegen.lower.packing import ConvWeights, conv_weights
 from lepton_cc.codegen.lower.representation import compute_type
 from lepton_cc.codegen.lower.source import delinearize, linearize
+from lepton_cc.codegen.lower.subbyte import elements_a_byte, stored_elements
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.ops.conv import Conv
 from lepton_cc.ir.ops.window import Window
@@ -137,7 +138,10 @@ class _ConvLowering:
 
     def _weights_bytes(self) -> int:
         content = self.context.constant_array(1)
-        return 0 if content is None else content.nbytes
+        if content is None:
+            return 0
+        stored = stored_elements(content)
+        return stored.nbytes // elements_a_byte(DType.from_numpy(stored.dtype))
 
     def _blocks_outside(self, parallel: bool) -> Block:
         """Channel blocks outside, rows inside: a block's weights are loaded once for all rows."""

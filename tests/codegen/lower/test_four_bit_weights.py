@@ -171,6 +171,19 @@ def test_constants_take_half_a_byte(target: str, dtype: DType) -> None:
         assert program.constants_bytes == size
 
 
+def test_weights_that_fit_the_caches_when_packed_are_swept_for_every_row() -> None:
+    """Channel blocks go outside from 256 KiB on: these weights have 288 KiB in bytes, or 144."""
+    kind = Conv(Window((3, 3), (1, 1), (1, 1), (1, 1), (1, 1)))
+    x = whole_range(DType.I8, 1, 9, 9, 64)
+    for dtype, outermost in ((DType.I8, 512 // 2), (DType.I4, 9)):
+        graph, _ = graph_of([Case(kind, (x, Known(whole_range(dtype, 3, 3, 64, 512))))])
+        program = assemble(graph, "case", load_target("rv32imc"), LEVELS[OptLevel.O3].schedule)
+        (function,) = program.kernels
+        loop = function.kernel.parallel_loop
+        assert loop is not None
+        assert loop.constant_extent == outermost
+
+
 @pytest.mark.parametrize("build", BUILDS)
 def test_small_constants_are_not_packed(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subbyte, "SMALLEST_PACKED", 1024)
