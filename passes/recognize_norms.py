@@ -9,7 +9,7 @@ from lepton_cc.ir.ops.elementwise import Binary
 from lepton_cc.ir.ops.normalization import LayerNorm, RmsNorm
 from lepton_cc.ir.ops.pointwise_functions import BinaryFunction, UnaryFunction
 from lepton_cc.ir.ops.reduce import ReduceFunction
-from lepton_cc.ir.rewrite import Replacement, Rewriter, Statistics, rewrite, rule
+from lepton_cc.ir.rewrite import Replacement, Rewriter, Rule, Statistics, rewrite, rule
 from lepton_cc.passes.manager import Pass
 from lepton_cc.passes.pattern import (
     argument,
@@ -133,6 +133,9 @@ def take_bias(op: Op, rewriter: Rewriter) -> Replacement:
     return None
 
 
+RULES: tuple[Rule, ...] = (layer_norm, rms_norm, take_scale, take_bias)
+
+
 @dataclass(frozen=True, slots=True)
 class RecognizeNorms(Pass):
     """Replaces spelled-out layer norms and RMS norms over trailing axes by the ops.
@@ -144,5 +147,4 @@ class RecognizeNorms(Pass):
     NAME: ClassVar[str] = "recognize-norms"
 
     def run(self, graph: Graph, statistics: Statistics) -> Graph:
-        rules = (layer_norm, rms_norm, take_scale, take_bias)
-        return rewrite(graph, rules, statistics)
+        return rewrite(graph, RULES, statistics)

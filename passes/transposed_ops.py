@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from lepton_cc.ir.op_kind import OpKind
 from lepton_cc.ir.ops.cumulative import Cumulative
 from lepton_cc.ir.ops.integer import QuantizedSoftmax
+from lepton_cc.ir.ops.integer_norm import QuantizedNorm
 from lepton_cc.ir.ops.movement import Broadcast, Gather, Pad, Slice
 from lepton_cc.ir.ops.normalization import LayerNorm, RmsNorm
 from lepton_cc.ir.ops.reduce import ArgReduce, Reduce, Softmax
@@ -85,7 +86,7 @@ def _along_axis(kind: OpKind, _: Operands, p: Permutation) -> TransposedOp:
 
 
 def _norm(kind: OpKind, _: Operands, p: Permutation) -> TransposedOp | None:
-    assert isinstance(kind, (LayerNorm, RmsNorm))
+    assert isinstance(kind, (LayerNorm, RmsNorm, QuantizedNorm))
     if p[kind.axis :] != identity(len(p))[kind.axis :]:
         return None
     return TransposedOp(kind, p)
@@ -119,5 +120,6 @@ _LAWS: Mapping[type[OpKind], Callable[[OpKind, Operands, Permutation], Transpose
     Cumulative: _along_axis,
     LayerNorm: _norm,
     RmsNorm: _norm,
+    QuantizedNorm: _norm,
     Gather: _gather,
 }

@@ -8,6 +8,7 @@ from lepton_cc.codegen.lower.conv import lower_conv
 from lepton_cc.codegen.lower.conv_transpose import lower_conv_transpose
 from lepton_cc.codegen.lower.cumulative import lower_cumulative
 from lepton_cc.codegen.lower.integer import lower_quantized_softmax
+from lepton_cc.codegen.lower.integer_norm import lower_quantized_norm
 from lepton_cc.codegen.lower.matmul import lower_matmul
 from lepton_cc.codegen.lower.normalization import lower_layer_norm, lower_rms_norm
 from lepton_cc.codegen.lower.pool import lower_average_pool, lower_max_pool
@@ -20,6 +21,7 @@ from lepton_cc.ir.op_kind import OpKind
 from lepton_cc.ir.ops.conv import Conv, ConvTranspose
 from lepton_cc.ir.ops.cumulative import Cumulative
 from lepton_cc.ir.ops.integer import QuantizedSoftmax
+from lepton_cc.ir.ops.integer_norm import QuantizedNorm
 from lepton_cc.ir.ops.matmul import MatMul
 from lepton_cc.ir.ops.normalization import LayerNorm, RmsNorm
 from lepton_cc.ir.ops.pool import AveragePool, MaxPool
@@ -39,6 +41,7 @@ ANCHORS: Mapping[type[OpKind], Callable[[KernelContext], Block]] = {
     ArgReduce: lower_arg_reduce,
     Softmax: lower_softmax,
     QuantizedSoftmax: lower_quantized_softmax,
+    QuantizedNorm: lower_quantized_norm,
     LayerNorm: lower_layer_norm,
     RmsNorm: lower_rms_norm,
     Resample: lower_resample,

@@ -14,6 +14,7 @@ from lepton_cc.ir.ops.integer import (
     Requantize,
     Table,
 )
+from lepton_cc.ir.ops.integer_norm import QuantizedNorm
 from lepton_cc.ir.ops.matmul import MatMul
 from lepton_cc.ir.ops.movement import Broadcast, Concat, Gather, Pad, Reshape, Slice, Transpose
 from lepton_cc.ir.ops.normalization import LayerNorm, RmsNorm
@@ -51,6 +52,7 @@ for _definition in (
     QuantizedAdd,
     QuantizedMul,
     QuantizedSoftmax,
+    QuantizedNorm,
     Table,
     Bitcast,
     LayerNorm,

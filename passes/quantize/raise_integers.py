@@ -12,12 +12,14 @@ from lepton_cc.ir.rewrite import Rule, Statistics, rewrite
 from lepton_cc.passes.manager import Pass
 from lepton_cc.passes.quantize.contractions import RULES as CONTRACTIONS
 from lepton_cc.passes.quantize.movement import DEQUANTIZE_DOWN, QUANTIZE_UP
+from lepton_cc.passes.quantize.norms import RULES as NORMS
 from lepton_cc.passes.quantize.pools import RULES as POOLS
 from lepton_cc.passes.quantize.resampling import RULES as RESAMPLING
 from lepton_cc.passes.quantize.signed import RULES as SIGNED
 from lepton_cc.passes.quantize.softmax import RULES as SOFTMAX
 from lepton_cc.passes.quantize.sums import RULES as SUMS
 from lepton_cc.passes.quantize.tables import RULES as TABLES
+from lepton_cc.passes.recognize_norms import RULES as SPELLED_OUT_NORMS
 
 _RULES: tuple[Rule, ...] = (
     *DEQUANTIZE_DOWN,
@@ -30,6 +32,8 @@ _RULES: tuple[Rule, ...] = (
     *POOLS,
     *RESAMPLING,
     *SOFTMAX,
+    *SPELLED_OUT_NORMS,
+    *NORMS,
 )
 
 

@@ -24,6 +24,7 @@ from lepton_cc.ir.ops.integer import (
     Requantize,
     Table,
 )
+from lepton_cc.ir.ops.integer_norm import QuantizedNorm
 from lepton_cc.ir.ops.matmul import MatMul
 from lepton_cc.ir.ops.movement import Concat, Pad, Reshape, Slice, Transpose
 from lepton_cc.ir.ops.pointwise_functions import BinaryFunction
@@ -33,6 +34,8 @@ from lepton_cc.ir.ops.reduce import Reduce, ReduceFunction
 from lepton_cc.ir.ops.window import Window
 from lepton_cc.ir.tensor import Array, Tensor
 from lepton_cc.ir.types import TensorType
+from lepton_cc.passes.quantize.accumulator_bound import largest_magnitude
+from lepton_cc.passes.quantize.norms import precision
 from lepton_cc.passes.quantize.softmax import exponentials
 
 T = TypeVar("T")
@@ -198,6 +201,23 @@ def _softmax(sketch: _Sketch) -> None:
     sketch.keep(sketch.add(kind, x))
 
 
+def _norm(sketch: _Sketch) -> None:
+    x = sketch.value()
+    axis = sketch.integer(0, x.type.rank - 1)
+    zero_point, inner = sketch.zero_point(), x.type.dims[axis:]
+    largest = largest_magnitude(DType.I8, zero_point)
+    chosen = precision(int(np.prod(inner)), largest, sketch.scale(1e-6, 10))
+    assert chosen is not None
+    result_bits = chosen.fraction + sketch.integer(8, 24)
+    kept = chosen.epsilon, chosen.variance_bits, chosen.reciprocal_bits, chosen.shift
+    kind = QuantizedNorm(axis, sketch.boolean(), zero_point, *kept, result_bits, sketch.range())
+    size = 1 << (result_bits - chosen.fraction + 5)
+    scale = sketch.rng.integers(-size, size, inner if sketch.boolean() else ()).astype(np.int32)
+    bias = sketch.rng.integers(-50, 50, inner[-1:]) << result_bits
+    operands = [sketch.builder.constant(array) for array in (scale, bias + (bias >> 9))]
+    sketch.keep(sketch.add(kind, x, *operands[: sketch.integer(1, 2)]))
+
+
 def _mean(sketch: _Sketch) -> None:
     x = sketch.value(4)
     count = x.type.dims[1] * x.type.dims[2]
@@ -242,6 +262,7 @@ _MAKERS: tuple[Callable[[_Sketch], None], ...] = (
     _table,
     _clamp,
     _softmax,
+    _norm,
     _mean,
     _pool,
     _move,
