@@ -44,6 +44,7 @@ fmt: $(STAMP) ## format, and fix what ruff can fix
 
 bench: $(STAMP) ## measure compiled models on this machine
 	$(BIN)/python -m benchmarks.run
+	$(BIN)/python -m benchmarks.run --int8
 
 golden: $(STAMP) ## rewrite the golden files, for review with git diff
 	$(BIN)/python -m pytest -q tests --update-golden

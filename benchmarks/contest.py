@@ -4,7 +4,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +83,7 @@ def sample_inputs(model: onnx.ModelProto) -> dict[str, Array]:
     }
 
 
-def measure(contestant: Contestant, target: Target) -> Result:
+def measure(contestant: Contestant, target: Target, *, num_turns: int = NUM_TURNS) -> Result:
     """Builds and times one model."""
     model = contestant.load()
     inputs = sample_inputs(model)
@@ -92,7 +92,7 @@ def measure(contestant: Contestant, target: Target) -> Result:
     program = compilation.program
     executable = Executable(program, LEVELS[OptLevel.O3].llvm_level)
     ours, theirs = executable.prepare(inputs), Opponent(model, inputs)
-    run_seconds, opponent_seconds = in_turns(ours.seconds, theirs.seconds)
+    run_seconds, opponent_seconds = in_turns((ours.seconds, theirs.seconds), num_turns=num_turns)
     return Result(
         contestant.name,
         run_seconds,
@@ -105,18 +105,30 @@ def measure(contestant: Contestant, target: Target) -> Result:
     )
 
 
-def in_turns(first: Callable[[int], float], second: Callable[[int], float]) -> tuple[float, float]:
-    """The least seconds a run of two functions of a number of runs, measured turn by turn.
+def in_turns(
+    timers: Sequence[Callable[[int], float]],
+    *,
+    num_turns: int = NUM_TURNS,
+    turn_seconds: float = TURN_SECONDS,
+    pause_seconds: float = 0.0,
+) -> tuple[float, ...]:
+    """The least seconds a run of functions of a number of runs, measured turn by turn.
 
     Turns, since a busy or throttled machine would favour whichever ran in the better half; the
-    least, since everything that disturbs a run makes it longer.
+    least, since everything that disturbs a run makes it longer. A pause before each turn lets the
+    threads of the one before come to rest.
     """
     counts = []
-    for function in (first, second):
-        function(1)
-        counts.append(max(1, int(TURN_SECONDS / max(function(3), 1e-7))))
-    turns = [(first(counts[0]), second(counts[1])) for _ in range(NUM_TURNS)]
-    return min(mine for mine, _ in turns), min(its for _, its in turns)
+    for timer in timers:
+        timer(1)
+        counts.append(max(1, int(turn_seconds / max(timer(3), 1e-7))))
+    least = [float("inf")] * len(timers)
+    for _ in range(num_turns):
+        for number, (timer, count) in enumerate(zip(timers, counts, strict=True)):
+            if pause_seconds:
+                time.sleep(pause_seconds)
+            least[number] = min(least[number], timer(count))
+    return tuple(least)
 
 
 def cold_seconds(model: onnx.ModelProto, target: Target) -> float:

@@ -52,6 +52,11 @@ class CompiledContender:
         level = LEVELS[self._compilation.options.level].llvm_level
         return Executable(self._compilation.program, level, profile=profile)
 
+    @property
+    def outputs(self) -> Mapping[str, Array]:
+        """Those of the last run."""
+        return self._call.outputs
+
     def run(self, threads: LentThreads | None) -> None:
         self._call.run(threads)
 
@@ -129,7 +134,7 @@ def bench(contender: Contender, inputs: Mapping[str, Array], options: BenchOptio
         opponent = None
         if options.against is not None:
             opponent = Opponent(options.against, inputs, num_threads=num_threads)
-        ours = contender.seconds if pool is None else _threaded(contender, pool)
+        ours = contender.seconds if pool is None else threaded(contender, pool)
         timers: Sequence[Timer] = (ours, opponent.seconds) if opponent else (ours,)
         seconds, *others = least_in_turns(timers, options.num_runs)
         profile = contender.profile(options.num_runs) if options.profile else ()
@@ -144,7 +149,9 @@ def bench(contender: Contender, inputs: Mapping[str, Array], options: BenchOptio
     )
 
 
-def _threaded(contender: Contender, pool: SpinPool) -> Timer:
+def threaded(contender: Contender, pool: SpinPool) -> Timer:
+    """A timer of runs on a pool's threads, which spin only in these runs."""
+
     def seconds(num_runs: int) -> float:
         # In our turns only: whoever spins in the opponent's would take its CPU.
         with pool:

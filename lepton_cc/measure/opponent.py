@@ -13,11 +13,17 @@ _CALLS = 20_000
 class Opponent:
     """A session with inputs and outputs bound to buffers, so that no run converts or allocates.
 
-    As ONNX Runtime comes, but for the number of threads.
+    As ONNX Runtime comes, but for the number of threads and the `settings` of a session that are
+    given by key. `outputs` are those of the inputs, in the model's order.
     """
 
     def __init__(
-        self, model: ModelSource, inputs: Mapping[str, Array], *, num_threads: int = 1
+        self,
+        model: ModelSource,
+        inputs: Mapping[str, Array],
+        *,
+        num_threads: int = 1,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         """Loads the model.
 
@@ -36,6 +42,8 @@ class Opponent:
         options.intra_op_num_threads = num_threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
+        for key, value in (settings or {}).items():
+            options.add_session_config_entry(key, value)
         try:
             self._session = onnxruntime.InferenceSession(
                 loadable(model), options, providers=["CPUExecutionProvider"]
@@ -43,6 +51,7 @@ class Opponent:
             outputs = self._session.run(None, dict(inputs))
         except Exception as error:  # its exceptions share no base of their own
             raise refuse(Code.TOOL_FAILED, f"ONNX Runtime: {error}") from error
+        self.outputs: tuple[Array, ...] = tuple(outputs)
         self._binding = self._session.io_binding()
         for name, array in inputs.items():
             bound = onnxruntime.OrtValue.ortvalue_from_numpy(array, "cpu", 0)
