@@ -1,0 +1,1 @@
+"""Code generation for the tensor engine of lepton-npu (docs/lepton-npu.md)."""
