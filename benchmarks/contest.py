@@ -110,13 +110,12 @@ def in_turns(
     *,
     num_turns: int = NUM_TURNS,
     turn_seconds: float = TURN_SECONDS,
-    pause_seconds: float = 0.0,
+    rest: Callable[[], None] = lambda: None,
 ) -> tuple[float, ...]:
     """The least seconds a run of functions of a number of runs, measured turn by turn.
 
     Turns, since a busy or throttled machine would favour whichever ran in the better half; the
-    least, since everything that disturbs a run makes it longer. A pause before each turn lets the
-    threads of the one before come to rest.
+    least, since everything that disturbs a run makes it longer. `rest` is called before each turn.
     """
     counts = []
     for timer in timers:
@@ -125,8 +124,7 @@ def in_turns(
     least = [float("inf")] * len(timers)
     for _ in range(num_turns):
         for number, (timer, count) in enumerate(zip(timers, counts, strict=True)):
-            if pause_seconds:
-                time.sleep(pause_seconds)
+            rest()
             least[number] = min(least[number], timer(count))
     return tuple(least)
 

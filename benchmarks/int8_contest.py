@@ -1,6 +1,7 @@
 """One quantized network's measurement: ours and every library's, in turns, in one process."""
 
 import multiprocessing
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -19,8 +20,8 @@ from lepton_cc.measure.spin_pool import SpinPool
 from lepton_cc.measure.turns import pinned
 
 TURN_SECONDS = 0.01
-# Threads of a library go on spinning for a while after its turn.
-_PAUSE_SECONDS = 0.005
+_REST_SECONDS = 0.002
+_MOST_RESTS = 100
 _PROFILED_RUNS = 100
 _LEAST_COSINE = 0.99
 
@@ -85,7 +86,7 @@ def measure(forms: Forms, peers: Sequence[Peer], num_threads: int, num_turns: in
             (ours, *(one.seconds for one in there)),
             num_turns=num_turns,
             turn_seconds=TURN_SECONDS,
-            pause_seconds=_PAUSE_SECONDS if num_threads > 1 else 0.0,
+            rest=_come_to_rest if num_threads > 1 else lambda: None,
         )
         layers = contender.profile(min(_PROFILED_RUNS, num_turns)) if num_threads == 1 else ()
     times = iter(its)
@@ -103,6 +104,15 @@ def measure(forms: Forms, peers: Sequence[Peer], num_threads: int, num_turns: in
         ),
         layers,
     )
+
+
+def _come_to_rest() -> None:
+    """Waits for the threads of the last turn: ONNX Runtime's go on spinning for up to 50 ms."""
+    for _ in range(_MOST_RESTS):
+        before = time.process_time()
+        time.sleep(_REST_SECONDS)
+        if time.process_time() - before < _REST_SECONDS / 10:
+            return
 
 
 def _load(peer: Peer, forms: Forms, num_threads: int, expected: Array) -> Loaded | Absent:
