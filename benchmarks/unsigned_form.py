@@ -42,7 +42,8 @@ def unsigned_form(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _constant(graph: onnx.GraphProto, name: str) -> onnx.TensorProto:
-    return next(tensor for tensor in graph.initializer if tensor.name == name)
+    found: onnx.TensorProto = next(one for one in graph.initializer if one.name == name)
+    return found
 
 
 def _zero_point_type(graph: onnx.GraphProto, node: onnx.NodeProto) -> int:
