@@ -4,7 +4,6 @@ Runs late, on the way to a target: after all simplification, before fusion, so t
 becomes part of the kernels that write the inputs.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -88,8 +87,13 @@ class _Preparation:
         if len(op.inputs) > 2 and op.inputs[2] not in self._constants:
             return False
         if isinstance(kind, Conv):
-            return kind.groups == 1
+            return kind.groups == 1 or self._is_depthwise(op, kind)
         return kind.rhs_zero_point == 0 and weights.size == np.prod(weights.shape[-2:])
+
+    def _is_depthwise(self, op: Op, kind: Conv) -> bool:
+        """Words of four taps are made in registers; pairs are not worth that."""
+        channels = {op.inputs[0].type.dims[-1], op.result.type.dims[-1]}
+        return self._dot is DotProduct.QUADS and channels == {kind.groups}
 
     def _copy(self, op: Op) -> None:
         readable = Trait.POINTWISE in op.kind.traits
@@ -129,30 +133,34 @@ class _Preparation:
 
     def _rebuild_contraction(self, op: Op) -> None:
         kind = op.kind
+        assert isinstance(kind, Conv | MatMul)
+        point = kind.lhs_zero_point if isinstance(kind, MatMul) else kind.zero_point
+        x, zero_point = self._prepare(op.inputs[0], point)
         weights = self._constants[op.inputs[1]]
+        if isinstance(kind, Conv) and kind.groups > 1:
+            new: Conv | MatMul = Conv(kind.window, kind.groups, zero_point)
+            self._replace(op, new, x, self._values[op.inputs[1]])
+            return
         if isinstance(kind, Conv):
-            x, zero_point = self._prepare(op.inputs[0], kind.zero_point)
             extra = self._missing_channels(kind.window, weights.shape[-2])
             window = kind.window
             low, high = (0, *window.low, 0), (0, *window.high, extra)
             plain = replace(window, low=(0,) * window.rank, high=(0,) * window.rank)
-            new: Conv | MatMul = Conv(plain, 1, zero_point)
+            new = Conv(plain, 1, zero_point)
         else:
-            assert isinstance(kind, MatMul)
-            x, zero_point = self._prepare(op.inputs[0], kind.lhs_zero_point)
             extra = -weights.shape[-2] % self._dot.width
             rank = op.inputs[0].type.rank
             low, high = (0,) * rank, (0,) * (rank - 1) + (extra,)
             new = MatMul(zero_point, 0)
         x = self._padded(x, low, high, zero_point)
-        filled = _with_zero_rows(weights, extra)
-        operands = (x, self._builder.constant(filled, name="weights"), *self._rest(op))
-        self._builder.append(Op(new, operands, op.results, op.location))
+        filled = self._builder.constant(_with_zero_rows(weights, extra), name="weights")
+        self._replace(op, new, x, filled)
+
+    def _replace(self, op: Op, kind: Conv | MatMul, x: Value, weights: Value) -> None:
+        rest = [None if value is None else self._values[value] for value in op.operands[2:]]
+        self._builder.append(Op(kind, (x, weights, *rest), op.results, op.location))
         self._values.update((result, result) for result in op.results)
         self._statistics.count("contraction by dot products")
-
-    def _rest(self, op: Op) -> Sequence[Value | None]:
-        return [None if value is None else self._values[value] for value in op.operands[2:]]
 
     def _missing_channels(self, window: Window, channels: int) -> int:
         """Channels to add so that the runs of reduction steps are whole words."""

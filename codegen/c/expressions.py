@@ -30,6 +30,7 @@ from lepton_cc.codegen.kernel.ir import (
     Load,
     LoadWord,
     MulAdd,
+    PackedWord,
     ScalarType,
     Select,
     Unary,
@@ -126,6 +127,9 @@ class ExpressionEmitter:
             case LoadWord(_, buffer, index):
                 at = f"&{self._buffers[buffer]}[{self._texts[index].text}]"
                 text = self._call(support.LOAD_WORD, at)
+            case PackedWord(_, elements):
+                texts = [_cast(DType.U8, self._texts[part].text).text for part in elements]
+                text = self._call(support.PACKED_WORD, ", ".join(texts))
             case Dot(_, shape):
                 words = ", ".join(self._unsigned(part).text for part in expr.operands())
                 text = self._call(support.DOTS[shape], words)

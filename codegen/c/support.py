@@ -92,6 +92,17 @@ static inline int32_t lepton_load_word(const void *const at)
 }
 """,
 )
+PACKED_WORD = SupportFunction(
+    "lepton_packed_word",
+    """\
+static inline int32_t lepton_packed_word(const uint8_t first, const uint8_t second,
+                                         const uint8_t third, const uint8_t fourth)
+{
+    return (int32_t)((uint32_t)first | (uint32_t)second << 8 | (uint32_t)third << 16 |
+                     (uint32_t)fourth << 24);
+}
+""",
+)
 _DOT_QUADS = SupportFunction(
     "lepton_dot_quads",
     """\

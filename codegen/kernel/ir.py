@@ -4,7 +4,7 @@
     statement = For(var, begin, end, body, kind) | Store(buffer, index, value)
               | Let(var, value) | If(condition, then, otherwise)
     expr      = Const | Var | Load(buffer, index) | Unary | Binary | Compare | Select
-              | Cast | Bitcast | MulAdd | LoadWord | Dot
+              | Cast | Bitcast | MulAdd | LoadWord | PackedWord | Dot
               | FusedMulAdd | RoundedProduct | QuantizedSum   (until `legalize` expands them)
 
 Meaning:
@@ -22,8 +22,8 @@ Meaning:
   fused where the target has the instruction and two roundings elsewhere.
 - `FusedMulAdd` rounds once on every target. `RoundedProduct` is the requantization of
   docs/numerics.md, `QuantizedSum` its addition. `LoadWord` reads neighbouring small integers as one
-  i32, little endian; `Dot` multiplies the small integers of two such words pairwise and adds all
-  products to an i32.
+  i32, little endian, `PackedWord` makes one of single bytes; `Dot` multiplies the small integers of
+  two such words pairwise and adds all products to an i32.
 - `Cast` from float to integer truncates; values that do not fit give an arbitrary value (lowerings
   clamp first). BOOL is one byte, 0 or 1, in buffers.
 
@@ -377,6 +377,16 @@ class LoadWord(Expr):
 
     def operands(self) -> tuple[Expr, ...]:
         return (self.index,)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedWord(Expr):
+    """Four bytes, u8 or i8, as an i32, the first lowest."""
+
+    elements: tuple[Expr, ...]
+
+    def operands(self) -> tuple[Expr, ...]:
+        return self.elements
 
 
 class DotShape(enum.Enum):

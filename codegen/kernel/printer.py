@@ -24,6 +24,7 @@ from lepton_cc.codegen.kernel.ir import (
     LoadWord,
     LoopKind,
     MulAdd,
+    PackedWord,
     QuantizedSum,
     RoundedProduct,
     ScalarType,
@@ -148,6 +149,8 @@ class _Printer:
             return f"quantized_sum<{scales}, {bounds}>({', '.join(parts)})"
         if isinstance(expr, LoadWord):
             return f"word({expr.buffer.name}, {parts[0]})"
+        if isinstance(expr, PackedWord):
+            return f"pack({', '.join(parts)})"
         if isinstance(expr, Dot):
             return f"dot<{expr.shape.value}>({', '.join(parts)})"
         raise InternalError(f"no text for {type(expr).__name__}")

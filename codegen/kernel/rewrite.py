@@ -23,6 +23,7 @@ from lepton_cc.codegen.kernel.ir import (
     Load,
     LoadWord,
     MulAdd,
+    PackedWord,
     QuantizedSum,
     RoundedProduct,
     Select,
@@ -116,6 +117,8 @@ def with_operands(expr: Expr, operands: tuple[Expr, ...]) -> Expr:
             return replace(expr, lhs=lhs, rhs=rhs)
         case LoadWord(type_, buffer), (index,):
             return LoadWord(type_, buffer, index)
+        case PackedWord(type_), elements:
+            return PackedWord(type_, elements)
         case Dot(type_, shape), (lhs, rhs, addend):
             return Dot(type_, shape, lhs, rhs, addend)
     raise InternalError(f"no rewriting of {type(expr).__name__}")

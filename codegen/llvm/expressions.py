@@ -4,7 +4,7 @@ Inside a vector loop an expression that differs between lanes becomes a vector; 
 stays scalar until it meets a vector.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -26,6 +26,7 @@ from lepton_cc.codegen.kernel.ir import (
     LoadWord,
     MulAdd,
     NarrowingCast,
+    PackedWord,
     ScalarType,
     Select,
     Unary,
@@ -117,6 +118,8 @@ class ExpressionEmitter:
         self._values: dict[Var, Operand] = {}
         self._constants: dict[Var, int] = {}
         self._lane: tuple[Var, int] | None = None
+        # The lane of a vector loop whose scalars are being made.
+        self._one_lane: int | None = None
         self._memo: dict[int, Operand] = {}
         self._block = "entry"
         self.intrinsics: set[str] = set()
@@ -183,15 +186,11 @@ class ExpressionEmitter:
 
     @contextmanager
     def _scalar_lane(self, lane: Var, number: int) -> Iterator[None]:
-        saved_lane, saved_memo, saved_values = self._lane, self._memo, self._values
-        self._lane, self._memo = None, {}
-        self._values = {
-            var: self._extract(value, number) if value.lanes > 1 else value
-            for var, value in saved_values.items()
-        }
+        saved_lane, saved_memo = self._lane, self._memo
+        self._lane, self._memo, self._one_lane = None, {}, number
         with self._bound(lane, number):
             yield
-        self._lane, self._memo, self._values = saved_lane, saved_memo, saved_values
+        self._lane, self._memo, self._one_lane = saved_lane, saved_memo, None
 
     def _extract(self, value: Operand, number: int) -> Operand:
         kind = self._type_text(value.type, value.lanes)
@@ -261,7 +260,10 @@ class ExpressionEmitter:
             index_type = self._type_text(INDEX, 1)
             elements = ", ".join(f"{index_type} {number}" for number in range(width))
             return Operand(f"<{elements}>", INDEX, width)
-        return self._values[expr]
+        value = self._values[expr]
+        if value.lanes > 1 and self._one_lane is not None:
+            return self._extract(value, self._one_lane)
+        return value
 
     def _aligned(self, *exprs: Expr) -> tuple[Operand, ...]:
         operands = [self._emit(expr) for expr in exprs]
@@ -298,6 +300,31 @@ class ExpressionEmitter:
         pointer = self._address(expr.buffer, self._emit(expr.index))
         align = expr.buffer.dtype.size_bytes
         return Operand(self._line(f"load i32, ptr {pointer}, align {align}"), expr.type)
+
+    def _emit_packed_word(self, expr: PackedWord) -> Operand:
+        parts = self._aligned(*expr.elements)
+        lanes = parts[0].lanes
+        if lanes == 1:
+            bytes_ = Operand("poison", parts[0].type, len(parts))
+            for number, part in enumerate(parts):
+                bytes_ = self._insert(bytes_, part, number)
+            return Operand(self._line(f"bitcast <4 x i8> {bytes_.text} to i32"), expr.type)
+        first, second, third, fourth = (part.text for part in parts)
+        low = self._shuffled(first, second, lanes, range(2 * lanes))
+        high = self._shuffled(third, fourth, lanes, range(2 * lanes))
+        by_lane = [part * lanes + lane for lane in range(lanes) for part in range(4)]
+        words = self._shuffled(low, high, 2 * lanes, by_lane)
+        whole = self._type_text(DType.I32, lanes)
+        text = self._line(f"bitcast <{4 * lanes} x i8> {words} to {whole}")
+        return Operand(text, expr.type, lanes)
+
+    def _shuffled(self, lhs: str, rhs: str, width: int, order: Iterable[int]) -> str:
+        """The bytes of two vectors of `width` bytes in an order."""
+        mask = ", ".join(f"i32 {number}" for number in order)
+        vector = f"<{width} x i8>"
+        return self._line(
+            f"shufflevector {vector} {lhs}, {vector} {rhs}, <{2 * width} x i32> <{mask}>"
+        )
 
     def _emit_dot(self, expr: Dot) -> Operand:
         lhs, rhs, addend = self._aligned(expr.lhs, expr.rhs, expr.addend)
@@ -463,6 +490,7 @@ _EXPRESSIONS: Mapping[type[Expr], Callable[..., Operand]] = {
     Load: ExpressionEmitter._emit_load,
     MulAdd: ExpressionEmitter._emit_mul_add,
     LoadWord: ExpressionEmitter._emit_load_word,
+    PackedWord: ExpressionEmitter._emit_packed_word,
     Dot: ExpressionEmitter._emit_dot,
     Binary: ExpressionEmitter._emit_binary,
     Unary: ExpressionEmitter._emit_unary,

@@ -29,6 +29,7 @@ from lepton_cc.codegen.lower.conv_shape import (
     conv_shape,
     inside_range,
 )
+from lepton_cc.codegen.lower.depthwise import lower_depthwise, lowers_by_dots
 from lepton_cc.codegen.lower.dot import MIN_LANES, DotWeights, dot_weights, usable_dot
 from lepton_cc.codegen.lower.packing import ConvWeights, conv_weights
 from lepton_cc.codegen.lower.representation import compute_type
@@ -68,6 +69,8 @@ def lower_conv(context: KernelContext) -> Block:
     kind = context.op.kind
     assert isinstance(kind, Conv)
     shape = conv_shape(kind, context.source(0).type.dims, context.sink.type.dims)
+    if lowers_by_dots(context, shape):
+        return lower_depthwise(context, kind, shape)
     return _ConvLowering(context, kind, shape).body()
 
 

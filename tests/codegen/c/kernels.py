@@ -19,6 +19,7 @@ from lepton_cc.codegen.kernel.ir import (
     Let,
     LoadWord,
     LoopKind,
+    PackedWord,
     ScalarType,
     Space,
     Store,
@@ -116,6 +117,12 @@ def word_kernels() -> list[Kernel]:
         words = [LoadWord(DType.I32, buffer, at * count) for buffer in (x, y)]
         value = Dot(DType.I32, shape, words[0], words[1], load(z, at))
         kernels.append(elementwise(f"dot_{shape.name.lower()}", (x, y, z), value, at))
+    for dtype in (DType.U8, DType.I8):
+        at = Var(INDEX, "i")
+        x = Buffer("x", dtype, LENGTH * 3)
+        bytes_ = tuple(load(x, at + LENGTH * row) for row in range(3))
+        packed = PackedWord(DType.I32, (*bytes_, Const(dtype, 7)))
+        kernels.append(elementwise(f"pack_{dtype.value}", (x,), packed, at))
     return kernels
 
 

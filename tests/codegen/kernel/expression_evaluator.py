@@ -31,6 +31,7 @@ from lepton_cc.codegen.kernel.ir import (
     Load,
     LoadWord,
     MulAdd,
+    PackedWord,
     ScalarType,
     Select,
     Store,
@@ -124,6 +125,9 @@ class Evaluator:
             content = np.ascontiguousarray(self._memory[expr.buffer])
             places = [(parts[0] + i) for i in range(4 // content.itemsize)]
             return np.stack([content[place] for place in places], -1).view("<i4")[..., 0]
+        if isinstance(expr, PackedWord):
+            bytes_ = np.stack([part.astype(np.uint8) for part in np.broadcast_arrays(*parts)], -1)
+            return np.ascontiguousarray(bytes_).view("<i4")[..., 0]
         if isinstance(expr, Dot):
             return _dot(expr, *parts)
         if isinstance(expr, Unary):
