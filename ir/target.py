@@ -41,6 +41,7 @@ class Target:
     fused_multiply_add: a MulAdd is one instruction. float_unit: binary32 arithmetic in hardware.
     rounding_instructions: floor, ceil, trunc and round-to-even are instructions.
     broadcast_loads: arithmetic takes a scalar from memory as an operand and repeats it.
+    matrix_registers: how many registers of 16 rows of 16 words it multiplies, u8 by i8; 0 without.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Target:
     broadcast_loads: bool
     execution: Execution
     dot_product: DotProduct = DotProduct.NONE
+    matrix_registers: int = 0
     code_model: str = "default"
     regions: tuple[MemoryRegion, ...] = ()
     notes: tuple[str, ...] = ()

@@ -1,9 +1,17 @@
 """One kernel as a static C99 function."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lepton_cc.codegen.c.expressions import ExpressionEmitter
+from lepton_cc.codegen.c.matrix_unit import (
+    DOT_SUPPORT,
+    LOAD_SUPPORT,
+    STORE_SUPPORT,
+    declaration,
+    dot_call,
+    move_call,
+)
 from lepton_cc.codegen.c.support import SupportFunction
 from lepton_cc.codegen.c.types import comment, element_type, identifier, memory_type, value_type
 from lepton_cc.codegen.kernel.ir import (
@@ -20,10 +28,14 @@ from lepton_cc.codegen.kernel.ir import (
     Load,
     LoadWord,
     LoopKind,
+    MatrixDot,
+    MatrixLoad,
+    MatrixStore,
     ScalarType,
     Stmt,
     Store,
     Var,
+    expressions,
     is_unsigned,
     walk,
 )
@@ -67,6 +79,7 @@ class _KernelEmitter:
         self._buffers = {
             buffer: self._unique(buffer.name) for buffer in (*kernel.parameters, *kernel.locals)
         }
+        self._matrices = {matrix: self._unique(matrix.name) for matrix in kernel.matrices}
         self._variables: dict[Var, str] = {}
         self._lines: list[str] = []
         self._support: set[SupportFunction] = set()
@@ -104,6 +117,9 @@ class _KernelEmitter:
             if buffer in self._read_buffers:
                 kind = element_type(buffer.dtype)
                 self._lines.append(f"{_INDENT}{kind} {self._buffers[buffer]}[{buffer.size}];")
+
+        for matrix, name in self._matrices.items():
+            self._lines.append(f"{_INDENT}{declaration(matrix, name)}")
 
     def _unique(self, name: str) -> str:
         base = candidate = identifier(name)
@@ -147,6 +163,16 @@ class _KernelEmitter:
                     self._line(depth, "} else {")
                     self._block(otherwise, depth + 1)
                 self._line(depth, "}")
+            case MatrixDot(total, lhs, rhs):
+                names = (self._matrices[total], self._matrices[lhs], self._matrices[rhs])
+                self._support.update(DOT_SUPPORT)
+                self._line(depth, dot_call(statement, names))
+            case MatrixLoad(matrix, buffer, index) | MatrixStore(matrix, buffer, index):
+                (at,) = self._emit(depth, index)
+                is_load = isinstance(statement, MatrixLoad)
+                self._support.update(LOAD_SUPPORT if is_load else STORE_SUPPORT)
+                place = f"&{self._buffers[buffer]}[{at}]"
+                self._line(depth, move_call(statement, self._matrices[matrix], place))
             case _:
                 raise InternalError(f"no C for {type(statement).__name__}")
 
@@ -189,9 +215,9 @@ def _what_is_read(kernel: Kernel) -> tuple[set[Buffer], set[Var]]:
     seen: set[Expr] = set()
     pending: list[Expr] = []
     for statement in walk(kernel.body):
-        if isinstance(statement, Store):
+        if isinstance(statement, Store | MatrixLoad | MatrixStore):
             buffers.add(statement.buffer)
-        pending.extend(_expressions(statement))
+        pending.extend(expressions(statement))
     while pending:
         expr = pending.pop()
         if expr in seen:
@@ -203,15 +229,3 @@ def _what_is_read(kernel: Kernel) -> tuple[set[Buffer], set[Var]]:
         elif isinstance(expr, Var):
             variables.add(expr)
     return buffers, variables
-
-
-def _expressions(statement: Stmt) -> Iterator[Expr]:
-    match statement:
-        case For(_, begin, end):
-            yield from (begin, end)
-        case Store(_, index, value):
-            yield from (index, value)
-        case Let(_, value):
-            yield value
-        case If(condition):
-            yield condition

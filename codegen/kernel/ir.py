@@ -1,8 +1,10 @@
 """The kernel IR: what one kernel does, as loops over flat buffers. Both emitters print it.
 
-    kernel    = Kernel(name, parameters, locals, body)
+    kernel    = Kernel(name, parameters, locals, body, matrices)
     statement = For(var, begin, end, body, kind) | Store(buffer, index, value)
               | Let(var, value) | If(condition, then, otherwise)
+              | MatrixLoad(matrix, buffer, index, stride) | MatrixDot(total, lhs, rhs)
+              | MatrixStore(matrix, buffer, index, stride)
     expr      = Const | Var | Load(buffer, index) | Unary | Binary | Compare | Select
               | Cast | Bitcast | MulAdd | LoadWord | PackedWord | Dot
               | FusedMulAdd | RoundedProduct | QuantizedSum   (until `legalize` expands them)
@@ -10,7 +12,8 @@
 Meaning:
 - Buffers are flat arrays of one element type; `Load` and `Store` take an element index. Loads of a
   statement happen before its store. A buffer in REGISTERS is local to the kernel, tiny, and only
-  indexed by constants, unrolled loop variables and the lane variable of a vector loop.
+  indexed by constants, unrolled loop variables and the lane variable of a vector loop. One in STACK
+  is local as well, and indexed by anything.
 - Loop bounds are half open, steps are 1. SERIAL runs in order; UNROLL is the same, repeated in
   place (its bounds are constants); VECTOR says that all iterations may run at once, one in each
   lane (bounds constant, extent = lanes); PARALLEL (outermost only) says that ranges of iterations
@@ -24,6 +27,10 @@ Meaning:
   docs/numerics.md, `QuantizedSum` its addition. `LoadWord` reads neighbouring small integers as one
   i32, little endian, `PackedWord` makes one of single bytes; `Dot` multiplies the small integers of
   two such words pairwise and adds all products to an i32.
+- A matrix is a register of rows of 32-bit words. `MatrixLoad` fills it with rows that start
+  `stride` elements apart (0: the same row again), `MatrixStore` writes its words as i32.
+  `MatrixDot` adds to word (i, j) of a sum, for all k, the products of the four u8 of lhs's word
+  (i, k) with the four i8 of rhs's word (k, j), wrapping.
 - `Cast` from float to integer truncates; values that do not fit give an arbitrary value (lowerings
   clamp first). BOOL is one byte, 0 or 1, in buffers.
 
@@ -63,6 +70,7 @@ class Space(enum.Enum):
 
     MEMORY = "memory"  # a parameter: arena, input, output or constants
     REGISTERS = "registers"  # a local array that the emitter keeps in registers or on the stack
+    STACK = "stack"  # a local array in memory
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -471,8 +479,46 @@ class If(Stmt):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Matrix:
+    """A register of `rows` rows of `words` 32-bit words; it holds anything at first."""
+
+    name: str
+    rows: int
+    words: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MatrixLoad(Stmt):
+    """Row i of the matrix = the bytes from buffer[index + i * stride] on."""
+
+    matrix: Matrix
+    buffer: Buffer
+    index: Expr
+    stride: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MatrixDot(Stmt):
+    """total += lhs times rhs, words of four u8 by words of four i8."""
+
+    total: Matrix
+    lhs: Matrix
+    rhs: Matrix
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MatrixStore(Stmt):
+    """The words from buffer[index + i * stride] on = row i of the matrix; buffer is of i32."""
+
+    matrix: Matrix
+    buffer: Buffer
+    index: Expr
+    stride: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Kernel:
-    """One function: parameters in order, local buffers, and what it does.
+    """One function: parameters in order, local buffers, what it does, the matrices that it needs.
 
     If the first statement of `body` is a PARALLEL loop it is the only one, and callers may run
     disjoint ranges of it on several threads.
@@ -482,6 +528,7 @@ class Kernel:
     parameters: tuple[Buffer, ...]
     locals: tuple[Buffer, ...]
     body: Block
+    matrices: tuple[Matrix, ...] = ()
 
     @property
     def parallel_loop(self) -> For | None:
@@ -613,4 +660,6 @@ def expressions(statement: Stmt) -> tuple[Expr, ...]:
             return (value,)
         case If(condition):
             return (condition,)
+        case MatrixLoad(_, _, at) | MatrixStore(_, _, at):
+            return (at,)
     return ()

@@ -23,6 +23,9 @@ from lepton_cc.codegen.kernel.ir import (
     Load,
     LoadWord,
     LoopKind,
+    MatrixDot,
+    MatrixLoad,
+    MatrixStore,
     MulAdd,
     PackedWord,
     QuantizedSum,
@@ -42,6 +45,7 @@ def print_kernel(kernel: Kernel) -> str:
     parameters = ", ".join(_declaration(buffer) for buffer in kernel.parameters)
     lines = [f"kernel {kernel.name}({parameters}) {{"]
     lines += [f"  local {_declaration(buffer)}" for buffer in kernel.locals]
+    lines += [f"  matrix {m.name}: {m.rows} x {m.words}" for m in kernel.matrices]
     lines += _Printer().block(kernel.body, 1)
     return "\n".join([*lines, "}"]) + "\n"
 
@@ -89,6 +93,14 @@ class _Printer:
             if statement.otherwise:
                 lines += [f"{pad}}} else {{", *self.block(statement.otherwise, depth + 1)]
             return [*lines, f"{pad}}}"]
+        if isinstance(statement, MatrixDot):
+            total, lhs, rhs = statement.total.name, statement.lhs.name, statement.rhs.name
+            return [f"{pad}{total} += dot({lhs}, {rhs})"]
+        if isinstance(statement, MatrixLoad | MatrixStore):
+            memory = f"{statement.buffer.name}[{self._text(statement.index)}; {statement.stride}]"
+            sides = (statement.matrix.name, memory)
+            left, right = sides if isinstance(statement, MatrixLoad) else sides[::-1]
+            return [*self._flush(pad), f"{pad}{left} = {right}"]
         raise InternalError(f"no text for {type(statement).__name__}")
 
     def _flush(self, pad: str) -> list[str]:

@@ -22,6 +22,9 @@ from lepton_cc.codegen.kernel.ir import (
     Let,
     Load,
     LoadWord,
+    MatrixDot,
+    MatrixLoad,
+    MatrixStore,
     MulAdd,
     PackedWord,
     QuantizedSum,
@@ -77,6 +80,10 @@ class Rewriter:
                 new = Let(var, self.expression(value))
             case If(condition, then, otherwise):
                 new = If(self.expression(condition), self.block(then), self.block(otherwise))
+            case MatrixLoad(_, _, index) | MatrixStore(_, _, index):
+                new = replace(statement, index=self.expression(index))
+            case MatrixDot():
+                return statement
             case _:
                 raise InternalError(f"no rewriting of {type(statement).__name__}")
         return statement if _same_parts(statement, new) else new

@@ -12,6 +12,10 @@ from lepton_cc.codegen.kernel.ir import (
     If,
     Let,
     LoopKind,
+    Matrix,
+    MatrixDot,
+    MatrixLoad,
+    MatrixStore,
     Stmt,
     Store,
     Var,
@@ -36,6 +40,10 @@ class FunctionEmitter(ExpressionEmitter):
         self._entry.append(f"  {pointer} = alloca [{buffer.size} x {element}], align 64")
         self._pointers[buffer] = pointer
 
+    def declare_matrix(self, matrix: Matrix) -> None:
+        """Gives a matrix the next of the target's registers."""
+        self._matrices[matrix] = len(self._matrices)
+
     def bind(self, var: Var, text: str) -> None:
         """Binds a variable to a scalar SSA value that exists already."""
         self._values[var] = Operand(text, var.type)
@@ -55,6 +63,10 @@ class FunctionEmitter(ExpressionEmitter):
             self._values[statement.var] = self._emit(statement.value)
         elif isinstance(statement, If):
             self._emit_if(statement)
+        elif isinstance(statement, MatrixDot):
+            self._emit_matrix_dot(statement)
+        elif isinstance(statement, MatrixLoad | MatrixStore):
+            self._emit_matrix_move(statement)
         else:
             raise InternalError(f"no LLVM for {type(statement).__name__}")
 
@@ -135,6 +147,24 @@ class FunctionEmitter(ExpressionEmitter):
             self.emit_block(block)
             self._terminate(f"br label %{tag}.end")
         self._label(f"{tag}.end")
+
+    # Matrices: the registers of AMX, by number
+
+    def _emit_matrix_dot(self, statement: MatrixDot) -> None:
+        matrices = (statement.total, statement.lhs, statement.rhs)
+        numbers = ", ".join(f"i8 {self._matrices[matrix]}" for matrix in matrices)
+        self.intrinsics.add("declare void @llvm.x86.tdpbusd(i8 immarg, i8 immarg, i8 immarg)")
+        self._lines.append(f"  call void @llvm.x86.tdpbusd({numbers})")
+
+    def _emit_matrix_move(self, statement: MatrixLoad | MatrixStore) -> None:
+        name = "tileloadd64" if isinstance(statement, MatrixLoad) else "tilestored64"
+        pointer = self._address(statement.buffer, self._emit(statement.index))
+        stride = statement.stride * statement.buffer.dtype.size_bytes
+        number = self._matrices[statement.matrix]
+        self.intrinsics.add(f"declare void @llvm.x86.{name}(i8 immarg, ptr, i64)")
+        self._lines.append(
+            f"  call void @llvm.x86.{name}(i8 {number}, ptr {pointer}, i64 {stride})"
+        )
 
     # Stores
 

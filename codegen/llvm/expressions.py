@@ -24,6 +24,7 @@ from lepton_cc.codegen.kernel.ir import (
     Expr,
     Load,
     LoadWord,
+    Matrix,
     MulAdd,
     NarrowingCast,
     PackedWord,
@@ -122,6 +123,7 @@ class ExpressionEmitter:
         self._one_lane: int | None = None
         self._memo: dict[int, Operand] = {}
         self._block = "entry"
+        self._matrices: dict[Matrix, int] = {}
         self.intrinsics: set[str] = set()
 
     # Lanes and unrolled variables

@@ -11,6 +11,12 @@ A profiled module has hooks besides (`profile_hooks`), and `NAME_execute` a para
 
 from lepton_cc.codegen.kernel.ir import INDEX, Buffer, For, LoopKind, Space, Var
 from lepton_cc.codegen.llvm.emit import FunctionEmitter
+from lepton_cc.codegen.llvm.matrix_unit import (
+    MATRIX_INTRINSICS,
+    PERMISSION_DECLARATION,
+    configuration,
+    permission_check,
+)
 from lepton_cc.codegen.llvm.profile_hooks import DECLARATION, IS_SILENT, has_clock, read_clock
 from lepton_cc.codegen.program import (
     CONSTANT_ALIGNMENT,
@@ -23,7 +29,7 @@ from lepton_cc.codegen.program import (
 from lepton_cc.ir.target import Target
 
 # The status codes of lepton.h that entry points return.
-_OK, _NULL_ARGUMENT, _MISALIGNED_ARENA = 0, -1, -2
+_OK, _NULL_ARGUMENT, _MISALIGNED_ARENA, _UNSUPPORTED_CPU = 0, -1, -2, -6
 _ARENA_ALIGNMENT = 16
 
 
@@ -83,8 +89,10 @@ class _ModuleEmitter:
         pointers = {buffer: f"%{buffer.name}" for buffer in kernel.parameters}
         emitter = FunctionEmitter(self._target, pointers)
         for local in kernel.locals:
-            assert local.space is Space.REGISTERS
+            assert local.space is not Space.MEMORY
             emitter.declare_local(local)
+        for matrix in kernel.matrices:
+            emitter.declare_matrix(matrix)
         loop = kernel.parallel_loop
         parameters = [self._parameter(buffer, function) for buffer in kernel.parameters]
         body = kernel.body
@@ -94,8 +102,15 @@ class _ModuleEmitter:
         emitter.emit_block(body)
         self._intrinsics |= emitter.intrinsics
         linkage = "" if self._expose_kernels else "internal "
-        head = f"define {linkage}void @{self._symbol(kernel.name)}({', '.join(parameters)}) #0 {{"
-        return "\n".join([head, "entry:", emitter.text(), "  ret void", "}", ""])
+        symbol = self._symbol(kernel.name)
+        head = f"define {linkage}void @{symbol}({', '.join(parameters)}) #0 {{"
+        text = [emitter.text()]
+        if kernel.matrices:
+            self._intrinsics |= MATRIX_INTRINSICS
+            table, begin, end = configuration(symbol, kernel.matrices)
+            head = f"{table}\n{head}"
+            text = [begin, *text, end]
+        return "\n".join([head, "entry:", *text, "  ret void", "}", ""])
 
     def _parameter(self, buffer: Buffer, function: KernelFunction) -> str:
         words = ["ptr"]
@@ -270,6 +285,9 @@ class _ModuleEmitter:
     def _entry_points(self) -> list[str]:
         name = self._program.name
         checks = _argument_checks(self._index, arena=self._program.arena_bytes > 0)
+        if any(function.kernel.matrices for function in self._program.kernels):
+            checks += permission_check(_UNSUPPORTED_CPU)
+            self._intrinsics.add(PERMISSION_DECLARATION)
         points = []
         variants = [
             ("", "", f"ptr null{self._no_ticks}"),

@@ -7,7 +7,7 @@ registers; each becomes a parameter or a local the first time that it is used, i
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lepton_cc.codegen.kernel.ir import Block, Buffer, Expr, Kernel, Space, Stmt, Store
+from lepton_cc.codegen.kernel.ir import Block, Buffer, Expr, Kernel, Matrix, Space, Stmt, Store
 from lepton_cc.codegen.kernel.schedule import Names
 from lepton_cc.codegen.lower.representation import storage_type, to_storage
 from lepton_cc.codegen.lower.source import Index, Source, linearize
@@ -79,6 +79,7 @@ class KernelContext:
         self._name = name
         self._parameters: dict[Binding | tuple[str, int], tuple[Buffer, Binding]] = {}
         self._locals: list[Buffer] = []
+        self._matrices: list[Matrix] = []
         self.sources: tuple[Source | None, ...] = ()
         self.sinks: tuple[Sink, ...] = ()
         self.values: tuple[Value | None, ...] = ()
@@ -137,6 +138,18 @@ class KernelContext:
         self._locals.append(buffer)
         return buffer
 
+    def stack(self, stem: str, dtype: DType, size: int) -> Buffer:
+        """A local array in memory, each thread's own."""
+        buffer = Buffer(self.names.fresh(stem), dtype, size, Space.STACK, written=True)
+        self._locals.append(buffer)
+        return buffer
+
+    def matrix(self, stem: str, rows: int, words: int) -> Matrix:
+        """A matrix register; the target says how many a kernel may have."""
+        matrix = Matrix(self.names.fresh(stem), rows, words)
+        self._matrices.append(matrix)
+        return matrix
+
     def _bound(
         self,
         key: Binding | tuple[str, int],
@@ -157,5 +170,5 @@ class KernelContext:
         """The kernel with the given body."""
         buffers = tuple(buffer for buffer, _ in self._parameters.values())
         bindings = tuple(binding for _, binding in self._parameters.values())
-        kernel = Kernel(self._name, buffers, tuple(self._locals), body)
+        kernel = Kernel(self._name, buffers, tuple(self._locals), body, tuple(self._matrices))
         return LoweredKernel(kernel, bindings)

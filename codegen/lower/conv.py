@@ -21,8 +21,10 @@ from lepton_cc.codegen.lower.contraction import (
     each_vector,
     initialize,
 )
+from lepton_cc.codegen.lower.conv_matrix import conv_dot, lower_conv_by_matrices
 from lepton_cc.codegen.lower.conv_shape import (
     MAX_UNROLLED_TAPS,
+    PARALLEL_MULADDS,
     ColumnRun,
     ConvShape,
     column_runs,
@@ -30,7 +32,7 @@ from lepton_cc.codegen.lower.conv_shape import (
     inside_range,
 )
 from lepton_cc.codegen.lower.depthwise import lower_depthwise, lowers_by_dots
-from lepton_cc.codegen.lower.dot import MIN_LANES, DotWeights, dot_weights, usable_dot
+from lepton_cc.codegen.lower.dot import MIN_LANES, DotWeights, dot_weights
 from lepton_cc.codegen.lower.packing import ConvWeights, conv_weights
 from lepton_cc.codegen.lower.representation import compute_type
 from lepton_cc.codegen.lower.source import delinearize, linearize
@@ -41,8 +43,6 @@ from lepton_cc.ir.ops.window import Window
 from lepton_cc.ir.target import DotProduct
 from lepton_cc.passes.quantize.accumulator_bound import Integers, accumulator_bound
 
-# Convolutions with fewer multiply-adds than this are not worth a second thread.
-_PARALLEL_MULADDS = 1 << 18
 _EXACT_IN_BINARY32 = 1 << 24
 # Weights beyond this leave the nearest caches before the next row needs them again.
 _RESIDENT_WEIGHTS_BYTES = 256 << 10
@@ -71,7 +71,8 @@ def lower_conv(context: KernelContext) -> Block:
     shape = conv_shape(kind, context.source(0).type.dims, context.sink.type.dims)
     if lowers_by_dots(context, shape):
         return lower_depthwise(context, kind, shape)
-    return _ConvLowering(context, kind, shape).body()
+    by_matrices = lower_conv_by_matrices(context, kind, shape)
+    return _ConvLowering(context, kind, shape).body() if by_matrices is None else by_matrices
 
 
 class _ConvLowering:
@@ -81,7 +82,7 @@ class _ConvLowering:
         self.context = context
         self.kind = kind
         self.shape = shape
-        dot = self._usable_dot()
+        dot = conv_dot(context, shape)
         self.in_floats = dot is DotProduct.NONE and self._counts_in_floats()
         result = compute_type(context.op.result.type.dtype)
         self.dtype = DType.F32 if self.in_floats else result
@@ -119,20 +120,10 @@ class _ConvLowering:
             return False
         return accumulator_bound(self.kind, Integers.of(x), content, None) < _EXACT_IN_BINARY32
 
-    def _usable_dot(self) -> DotProduct:
-        """Dot products need one group, no padding, and runs of whole words."""
-        shape, window = self.shape, self.shape.window
-        if shape.groups != 1 or any(window.low) or any(window.high):
-            return DotProduct.NONE
-        together = window.dilations[-1] == 1
-        return usable_dot(
-            self.context, shape.channels * window.size[-1] if together else shape.channels
-        )
-
     def body(self) -> Block:
         """All loops: batch and outer output dimensions, channel blocks, column tiles."""
         shape = self.shape
-        parallel = self.context.options.parallelize and shape.num_muladds >= _PARALLEL_MULADDS
+        parallel = self.context.options.parallelize and shape.num_muladds >= PARALLEL_MULADDS
         if self._weights_bytes() > _RESIDENT_WEIGHTS_BYTES and self.num_groups == 1:
             return self._blocks_outside(parallel)
         return self._all_rows(

@@ -9,6 +9,8 @@ from lepton_cc.ir.ops.window import Window
 
 # Kernels with more taps a row than this run them in a loop; borders are then done by the column.
 MAX_UNROLLED_TAPS = 12
+# Convolutions with fewer multiply-adds than this are not worth a second thread.
+PARALLEL_MULADDS = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ from lepton_cc.codegen.lower.contraction import (
     initialize,
 )
 from lepton_cc.codegen.lower.dot import MIN_LANES, DotWeights, dot_weights, usable_dot
+from lepton_cc.codegen.lower.matrix import Product, lower_product, matrix_grid
+from lepton_cc.codegen.lower.matrix_grid import Contraction
 from lepton_cc.codegen.lower.packing import ConvWeights, conv_weights
 from lepton_cc.codegen.lower.representation import compute_type
 from lepton_cc.codegen.lower.source import delinearize, linearize
@@ -32,8 +34,33 @@ def lower_matmul(context: KernelContext) -> Block:
     result = context.sink.type.dims
     if math.prod(rhs[:-2]) == 1:
         # One right side for all: the batch is nothing but more rows.
-        return _MatMulLowering(context, (), math.prod(lhs[:-1]), lhs[-1], rhs[-1]).body()
+        rows, depth, columns = math.prod(lhs[:-1]), lhs[-1], rhs[-1]
+        by_matrices = _by_matrices(context, rows, depth, columns)
+        if by_matrices is not None:
+            return by_matrices
+        return _MatMulLowering(context, (), rows, depth, columns).body()
     return _MatMulLowering(context, result[:-2], result[-2], lhs[-1], rhs[-1]).body()
+
+
+def _by_matrices(context: KernelContext, rows: int, depth: int, columns: int) -> Block | None:
+    """The loops of the product on the target's matrix unit; None if others are faster."""
+    kind, sink = context.op.kind, context.sink
+    assert isinstance(kind, MatMul)
+    words = depth // DotProduct.QUADS.width
+    extents = Contraction(1, rows, words, words, columns)
+    dot = DotProduct.NONE if kind.rhs_zero_point else usable_dot(context, depth)
+    grid = matrix_grid(context, extents) if dot is DotProduct.QUADS else None
+    if grid is None:
+        return None
+
+    def store(line: Expr, row: Expr, column: Expr, value: Expr) -> Stmt:
+        at = (*delinearize(row, sink.type.dims[:-1]), column)
+        return sink.store_linear(row * columns + column, at, value)
+
+    product = Product(extents, kind.lhs_zero_point, lambda line, row: row * depth, depth, (), store)
+    muladds = rows * depth * columns
+    parallel = context.options.parallelize and muladds >= _PARALLEL_MULADDS
+    return lower_product(context, product, grid, parallel=parallel)
 
 
 class _MatMulLowering:

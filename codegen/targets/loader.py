@@ -7,6 +7,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 
 from lepton_cc.codegen.llvm.compile import host_features
+from lepton_cc.codegen.llvm.matrix_unit import is_permitted
 from lepton_cc.ir.diagnostics import Code, refuse
 from lepton_cc.ir.target import DotProduct, Execution, MemoryRegion, Target
 
@@ -19,7 +20,14 @@ _CPU_FEATURES: Mapping[str, frozenset[str]] = {
     "x86-64-v4": frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"}),
 }
 # The best comes first: `host` is the first whose features the machine has.
-_HOST_TARGETS = ("x86-64-v4-vnni", "x86-64-v4", "x86-64-v3-vnni", "x86-64-v3", "x86-64")
+_HOST_TARGETS = (
+    "x86-64-v4-amx",
+    "x86-64-v4-vnni",
+    "x86-64-v4",
+    "x86-64-v3-vnni",
+    "x86-64-v3",
+    "x86-64",
+)
 
 
 def target_names() -> tuple[str, ...]:
@@ -55,7 +63,9 @@ def runs_on_this_machine(target: Target) -> bool:
     if target.execution is not Execution.NATIVE or target.cpu not in _CPU_FEATURES:
         return False
     extra = {word[1:] for word in target.features.split(",") if word.startswith("+")}
-    return _CPU_FEATURES[target.cpu] | extra <= host_features()
+    if not _CPU_FEATURES[target.cpu] | extra <= host_features():
+        return False
+    return target.matrix_registers == 0 or is_permitted()
 
 
 def _read(path: Path) -> Target:

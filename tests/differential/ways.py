@@ -123,6 +123,7 @@ NATIVE = (
     Way("x86-64-v3-vnni", "x86-64-v3-vnni"),
     Way("x86-64-v4", "x86-64-v4"),
     Way("x86-64-v4-vnni", "x86-64-v4-vnni"),
+    Way("x86-64-v4-amx", "x86-64-v4-amx"),
 )
 C = (
     Way("gcc-O0", PORTABLE, compiler="gcc", flags=("-O0",)),
@@ -130,6 +131,7 @@ C = (
     Way("clang-O0", PORTABLE, compiler="clang", flags=("-O0",)),
     Way("clang-O3", PORTABLE, compiler="clang", flags=("-O3",)),
     Way("gcc-tiled", "x86-64", compiler="gcc", flags=("-O1",)),
+    Way("gcc-matrices", "x86-64-v4-amx", compiler="gcc", flags=("-O2",)),
     Way("clang-unoptimized-graph", PORTABLE, OptLevel.O0, "clang", ("-O1",)),
 )
 EMULATED = (Way("rv32imc", "rv32imc"), Way("rv32imafc", "rv32imafc"))

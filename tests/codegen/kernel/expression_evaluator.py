@@ -30,6 +30,10 @@ from lepton_cc.codegen.kernel.ir import (
     Let,
     Load,
     LoadWord,
+    Matrix,
+    MatrixDot,
+    MatrixLoad,
+    MatrixStore,
     MulAdd,
     PackedWord,
     ScalarType,
@@ -89,6 +93,7 @@ class Evaluator:
 
     def __init__(self, memory: Memory | None = None, *, fused: bool = False) -> None:
         self._memory = {} if memory is None else memory
+        self._matrices: dict[Matrix, NDArray[np.int32]] = {}
         self._variables: dict[Var, Value] = {}
         self._fused = fused
 
@@ -172,11 +177,35 @@ class Evaluator:
             elif isinstance(statement, If):
                 taken = bool(self.evaluate(statement.condition))
                 self._block(statement.then if taken else statement.otherwise)
+            elif isinstance(statement, MatrixDot):
+                self._matrix_dot(statement)
+            elif isinstance(statement, MatrixLoad | MatrixStore):
+                self._matrix_move(statement)
             else:
                 assert isinstance(statement, Store)
                 at, value = self.evaluate(statement.index), self.evaluate(statement.value)
                 assert at >= 0, f"{statement.buffer.name} is written at {at}"
                 self._memory[statement.buffer][at] = value
+
+    def _matrix_dot(self, statement: MatrixDot) -> None:
+        lhs = self._matrices[statement.lhs].view(np.uint8).reshape(statement.lhs.rows, -1)
+        words = self._matrices[statement.rhs].view(np.int8)
+        rhs = words.reshape(statement.rhs.rows, -1, 4).transpose(0, 2, 1)
+        products = lhs.astype(np.int64) @ rhs.reshape(lhs.shape[1], -1).astype(np.int64)
+        self._matrices[statement.total] += products.astype(np.int32)
+
+    def _matrix_move(self, statement: MatrixLoad | MatrixStore) -> None:
+        matrix, memory = statement.matrix, self._memory[statement.buffer]
+        at = int(self.evaluate(statement.index))
+        size = matrix.words * 4 // memory.itemsize
+        assert at >= 0
+        assert at + (matrix.rows - 1) * statement.stride + size <= memory.size
+        rows = [memory[at + i * statement.stride :][:size] for i in range(matrix.rows)]
+        if isinstance(statement, MatrixLoad):
+            self._matrices[matrix] = np.stack([row.view(np.int32) for row in rows])
+            return
+        for row, words in zip(rows, self._matrices[matrix], strict=True):
+            row[:] = words
 
 
 def _dot(expr: Dot, lhs: Value, rhs: Value, addend: Value) -> Value:
