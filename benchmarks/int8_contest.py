@@ -11,6 +11,7 @@ import onnx
 
 from benchmarks.contest import in_turns
 from benchmarks.peers.peer import Absent, Form, Forms, Loaded, Peer
+from lepton_cc.codegen.costs import num_macs
 from lepton_cc.codegen.targets.loader import load_target
 from lepton_cc.compiler import CompileOptions, compile_model
 from lepton_cc.ir.tensor import Array
@@ -39,7 +40,8 @@ class PeerTime:
 class Result:
     """What was measured with one number of threads; `layers` only with one thread.
 
-    `weights_bytes`: the int8 weights of the network, as the model stores them.
+    `num_macs`: those of the model as it came; its layers may do more, where channels are padded to
+    whole words. `weights_bytes`: its int8 weights as they are stored.
     """
 
     name: str
@@ -94,7 +96,7 @@ def measure(forms: Forms, peers: Sequence[Peer], num_threads: int, num_turns: in
         forms.name,
         num_threads,
         mine,
-        sum(layer.num_macs for layer in contender.layers),
+        sum(num_macs(op) for op in compilation.imported.ops),
         _weights_bytes(onnx.load(forms.onnx[Form.S8])),
         tuple(
             PeerTime(peer.name, None, str(one))

@@ -33,7 +33,10 @@ _BOUND_HEAD = table_head(
     )
 )
 _LAYER_HEAD = table_head(
-    ("layer", "operation", "result", "thousand MACs", "us", "of time", "GMAC/s", "of peak")
+    (
+        *("layer", "operation", "unit", "result", "thousand MACs", "us", "of time", "GMAC/s"),
+        "of peak",
+    )
 )
 
 
@@ -72,13 +75,25 @@ def _measure(network: Network, target: Target, peaks: Peaks, num_turns: int) -> 
 def bound_seconds(result: Result, target: Target, peaks: Peaks) -> float:
     """The least time of a run: all multiply-adds at the peak, or all weights read once."""
     reading = result.weights_bytes / read_bytes_per_second(target, result.weights_bytes)
-    return max(reading, result.num_macs / (peaks.i8 * 1e9) if peaks.i8 else 0.0)
+    return max(reading, result.num_macs / (peaks.integers * 1e9) if peaks.integers else 0.0)
+
+
+def share_of_peak(result: Result, peaks: Peaks) -> float | None:
+    """The time of the network's multiply-adds at the peaks of their units, as part of a run's."""
+    seconds, num_done = 0.0, 0
+    for time in result.layers:
+        if time.layer is not None and time.num_macs:
+            peak = peaks.of(time.layer)
+            if peak is None:
+                return None
+            seconds += time.num_macs / (peak * 1e9)
+            num_done += time.num_macs
+    return seconds / result.seconds * (result.num_macs / num_done) if num_done else None
 
 
 def _sections(measured: Sequence[Measured], target: Target, peaks: Peaks) -> Iterator[str]:
     machine = description(*dict.fromkeys(peer.version for peer in PEERS))
-    peak = f"{peaks.i8:.1f} GMAC/s of u8 by i8" if peaks.i8 else "not known"
-    yield from (f"Machine: {machine}. Target {target.name}; peak {peak}.", "")
+    yield from (f"Machine: {machine}. Target {target.name}; {_peaks(peaks)}.", "")
     yield from ("### One thread", "", "Microseconds a run.", "", *_SPEED_HEAD)
     first = [one.results[0] for one in measured]
     yield from (speed_row(result, peaks) for result in first)
@@ -105,7 +120,7 @@ def speed_row(result: Result, peaks: Peaks) -> str:
             *(_microseconds(peer.seconds) for peer in result.peers),
             *_fastest(result),
             f"{result.gmacs:.1f}",
-            _share(result.gmacs / peaks.i8 if peaks.i8 else None),
+            _share(share_of_peak(result, peaks)),
         )
     )
 
@@ -155,6 +170,7 @@ def layer_row(number: int, time: LayerTime, peaks: Peaks) -> str:
         (
             str(number),
             time.name,
+            "matrix" if time.layer.uses_matrices else "vector",
             f"{time.layer.dtype}[{shape}]",
             f"{time.num_macs / 1e3:,.0f}" if time.num_macs else "-",
             f"{time.seconds * 1e6:.2f}",
@@ -163,6 +179,12 @@ def layer_row(number: int, time: LayerTime, peaks: Peaks) -> str:
             _share(peaks.share(time)),
         )
     )
+
+
+def _peaks(peaks: Peaks) -> str:
+    units = (("vector registers", peaks.i8), ("the matrix unit", peaks.matrix))
+    known = [f"{peak:.0f} GMAC/s of u8 by i8 in {unit}" for unit, peak in units if peak]
+    return f"peak {' and '.join(known) or 'not known'}"
 
 
 def _layers(result: Result, peaks: Peaks) -> Iterator[str]:

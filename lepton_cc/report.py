@@ -56,7 +56,7 @@ class LayerReport:
     """One kernel call: what it computes, for which ONNX nodes, and what it costs.
 
     `read_bytes` and `written_bytes` are the sizes of the buffers that it is given, scratch and
-    constants included; `num_macs` its multiply-adds.
+    constants included; `num_macs` its multiply-adds. `uses_matrices`: on the matrix unit.
     """
 
     number: int
@@ -69,6 +69,7 @@ class LayerReport:
     read_bytes: int
     written_bytes: int
     kernel: str
+    uses_matrices: bool = False
 
 
 def memory_report(program: Program, code: GeneratedCode) -> MemoryReport:
@@ -98,8 +99,8 @@ def layer_reports(program: Program) -> tuple[LayerReport, ...]:
 
 
 def _layer(number: int, call: Call, program: Program) -> LayerReport:
-    buffers = program.kernels_by_name()[call.kernel].kernel.parameters
-    sizes = [(b.written, b.size * b.dtype.size_bytes) for b in buffers]
+    kernel = program.kernels_by_name()[call.kernel].kernel
+    sizes = [(b.written, b.size * b.dtype.size_bytes) for b in kernel.parameters]
     return LayerReport(
         number=number,
         operation=call.operation,
@@ -111,6 +112,7 @@ def _layer(number: int, call: Call, program: Program) -> LayerReport:
         read_bytes=sum(size for written, size in sizes if not written),
         written_bytes=sum(size for written, size in sizes if written),
         kernel=call.kernel,
+        uses_matrices=bool(kernel.matrices),
     )
 
 

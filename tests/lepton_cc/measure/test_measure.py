@@ -1,5 +1,6 @@
 """Measuring: turns, pools that spin, shares of layers, hooks that exist only where asked for."""
 
+import dataclasses
 import time
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from lepton_cc.compiler import CompileOptions, compile_model
 from lepton_cc.executable import Executable
 from lepton_cc.ir.diagnostics import UsageError
 from lepton_cc.ir.dtype import DType
-from lepton_cc.measure.layer_times import counted_layers, timed_layers
-from lepton_cc.measure.peak import peak_gmacs
+from lepton_cc.measure.layer_times import LayerTime, counted_layers, timed_layers
+from lepton_cc.measure.peak import Peaks, matrix_peak_gmacs, peak_gmacs
 from lepton_cc.measure.spin_pool import SpinPool
 from lepton_cc.measure.turns import least_in_turns
 from lepton_cc.report import LayerReport
@@ -130,3 +131,20 @@ def test_peaks_are_of_the_targets_instructions() -> None:
         peak = peak_gmacs(host, dtype)
         assert peak is None or 1 < peak < 5000
     assert peak_gmacs(load_target("x86-64"), DType.I8) is None
+    matrix = matrix_peak_gmacs(host)
+    assert matrix is None if not host.matrix_registers else matrix and matrix > 1
+    assert matrix_peak_gmacs(load_target("x86-64")) is None
+
+
+def test_a_layer_is_measured_against_its_unit() -> None:
+    peaks = Peaks(f32=10.0, i8=40.0, matrix=400.0)
+    on_vectors = layer(0, "k0", 1_000_000)
+    on_matrices = dataclasses.replace(on_vectors, uses_matrices=True)
+    in_float = dataclasses.replace(on_vectors, dtype="f32")
+    shares = [
+        peaks.share(LayerTime(each, "conv", 1.0, seconds=1e-3))
+        for each in (on_vectors, on_matrices, in_float)
+    ]
+    assert shares == pytest.approx([1 / 40, 1 / 400, 1 / 10])
+    assert peaks.integers == 400.0
+    assert Peaks(None, None).integers is None
