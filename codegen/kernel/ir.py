@@ -7,7 +7,7 @@
               | MatrixStore(matrix, buffer, index, stride)
     expr      = Const | Var | Load(buffer, index) | Unary | Binary | Compare | Select
               | Cast | Bitcast | MulAdd | LoadWord | PackedWord | Dot
-              | FusedMulAdd | RoundedProduct | QuantizedSum   (until `legalize` expands them)
+              | RoundedProduct | QuantizedSum   (until `legalize` expands them)
 
 Meaning:
 - Buffers are flat arrays of one element type; `Load` and `Store` take an element index. Loads of a
@@ -23,10 +23,10 @@ Meaning:
 - `INDEX` is the target's address-sized signed integer: index arithmetic never overflows it.
 - Float arithmetic is IEEE 754, round to nearest even, never contracted or reordered; `MulAdd` is
   fused where the target has the instruction and two roundings elsewhere.
-- `FusedMulAdd` rounds once on every target. `RoundedProduct` is the requantization of
-  docs/numerics.md, `QuantizedSum` its addition. `LoadWord` reads neighbouring small integers as one
-  i32, little endian, `PackedWord` makes one of single bytes; `Dot` multiplies the small integers of
-  two such words pairwise and adds all products to an i32.
+- `RoundedProduct` is the requantization of docs/numerics.md, `QuantizedSum` its addition, and its
+  multiplication, whose product is scaled and added to the zero point. `LoadWord` reads neighbouring
+  small integers as one i32, little endian, `PackedWord` makes one of single bytes; `Dot` multiplies
+  the small integers of two such words pairwise and adds all products to an i32.
 - A matrix is a register of rows of 32-bit words. `MatrixLoad` fills it with rows that start
   `stride` elements apart (0: the same row again), `MatrixStore` writes its words as i32.
   `MatrixDot` adds to word (i, j) of a sum, for all k, the products of the four u8 of lhs's word
@@ -329,18 +329,6 @@ class MulAdd(Expr):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FusedMulAdd(Expr):
-    """lhs * rhs + addend of binary32, rounded once: the same bits on every target."""
-
-    lhs: Expr
-    rhs: Expr
-    addend: Expr
-
-    def operands(self) -> tuple[Expr, ...]:
-        return (self.lhs, self.rhs, self.addend)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class RoundedProduct(Expr):
     """clamp(low, high, RNE(f32(f32(value) * scale))), i32; value is i32, scale f32 and positive.
 
@@ -358,9 +346,10 @@ class RoundedProduct(Expr):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QuantizedSum(Expr):
-    """clamp(low, high, RNE(fma(lhs, lhs_scale, fma(rhs, rhs_scale, offset)))), i32.
+    """clamp(low, high, RNE(fma(f32(lhs), lhs_scale, fma(f32(rhs), rhs_scale, offset)))), i32.
 
-    lhs and rhs are i32 of at most `magnitude`; the scales and the offset are binary32 numbers.
+    lhs and rhs are i32 of at most `magnitude`; the scales and the offset are binary32 numbers. The
+    bounds are of at most 17 bits.
     """
 
     lhs: Expr

@@ -5,7 +5,6 @@ The expansions are exact, so a model's results do not depend on which targets ne
 
 from lepton_cc.codegen.kernel.ir import (
     Expr,
-    FusedMulAdd,
     Kernel,
     MulAdd,
     QuantizedSum,
@@ -66,8 +65,6 @@ def expand(
         if isinstance(expr, RoundedProduct):
             expansion = rounded_product_float if floats else rounded_product_integer
             return expansion(expr.value, expr.scale, expr.low, expr.high)
-        if isinstance(expr, FusedMulAdd):
-            return fma(expr.lhs, expr.rhs, expr.addend)
         if isinstance(expr, QuantizedSum):
             by_integers = None if floats else quantized_sum_integer(expr)
             return quantized_sum_float(expr, fma) if by_integers is None else by_integers
@@ -90,7 +87,7 @@ def _has_expandable(kernel: Kernel) -> bool:
         expr = pending.pop()
         if expr in seen:
             continue
-        if isinstance(expr, Unary | RoundedProduct | FusedMulAdd | QuantizedSum):
+        if isinstance(expr, Unary | RoundedProduct | QuantizedSum):
             return True
         seen.add(expr)
         pending.extend(expr.operands())

@@ -16,7 +16,6 @@ from lepton_cc.codegen.kernel.ir import (
     Dot,
     Expr,
     For,
-    FusedMulAdd,
     If,
     Kernel,
     Let,
@@ -151,8 +150,6 @@ class _Printer:
             return f"{word}<{_type_name(expr.type)}>({parts[0]})"
         if isinstance(expr, MulAdd):
             return f"mul_add({', '.join(parts)})"
-        if isinstance(expr, FusedMulAdd):
-            return f"fma({', '.join(parts)})"
         if isinstance(expr, RoundedProduct):
             return f"rounded_product<{expr.low}, {expr.high}>({', '.join(parts)})"
         if isinstance(expr, QuantizedSum):

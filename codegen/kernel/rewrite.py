@@ -16,7 +16,6 @@ from lepton_cc.codegen.kernel.ir import (
     Dot,
     Expr,
     For,
-    FusedMulAdd,
     If,
     Kernel,
     Let,
@@ -116,8 +115,6 @@ def with_operands(expr: Expr, operands: tuple[Expr, ...]) -> Expr:
             return Bitcast(type_, operand)
         case MulAdd(type_), (lhs, rhs, addend):
             return MulAdd(type_, lhs, rhs, addend)
-        case FusedMulAdd(type_), (lhs, rhs, addend):
-            return FusedMulAdd(type_, lhs, rhs, addend)
         case RoundedProduct(type_, _, _, low, high), (value, scale):
             return RoundedProduct(type_, value, scale, low, high)
         case QuantizedSum(), (lhs, rhs):

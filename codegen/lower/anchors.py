@@ -7,8 +7,8 @@ from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.conv import lower_conv
 from lepton_cc.codegen.lower.conv_transpose import lower_conv_transpose
 from lepton_cc.codegen.lower.cumulative import lower_cumulative
-from lepton_cc.codegen.lower.integer import lower_quantized_softmax
 from lepton_cc.codegen.lower.integer_norm import lower_quantized_norm
+from lepton_cc.codegen.lower.integer_softmax import lower_quantized_softmax
 from lepton_cc.codegen.lower.matmul import lower_matmul
 from lepton_cc.codegen.lower.normalization import lower_layer_norm, lower_rms_norm
 from lepton_cc.codegen.lower.pool import lower_average_pool, lower_max_pool

@@ -10,10 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from lepton_cc.ir.builder import GraphBuilder
-from lepton_cc.ir.dtype import DType
+from lepton_cc.ir.dtype import DType, integer_bounds
 from lepton_cc.ir.graph import Graph
 from lepton_cc.ir.interpreter import interpret
-from lepton_cc.ir.ops.integer import QuantizedAdd, Range, Requantize
+from lepton_cc.ir.ops.integer import QuantizedAdd, QuantizedMul, Range, Requantize
 from lepton_cc.ir.types import TensorType
 from tests.differential.layers import assert_same_bytes
 from tests.differential.ways import C_OF_32_BITS, INTEGERS, NATIVE, C, Way
@@ -153,5 +153,42 @@ def test_sums_of_all_pairs_are_the_same_to_the_bit(way: Way, dtype: DType, tmp_p
     inputs = {
         "lhs": (pairs >> 8).astype(np.uint8).view(dtype.numpy),
         "rhs": (pairs & 255).astype(np.uint8).view(dtype.numpy),
+    }
+    _assert_code_is_right(graph, inputs, way, tmp_path)
+
+
+def _products(dtype: DType, rng: np.random.Generator) -> list[QuantizedMul]:
+    """Usual parameters, ties at powers of two, results that vanish and that saturate."""
+    low, high = integer_bounds(dtype)
+    points = (low, high, 0, int(rng.integers(low, high)))
+    scales = [*np.exp2(rng.uniform(-20, 4, 16)), *2.0 ** np.arange(-34, 34, 3), 1e-40, 3e38, 0.75]
+    kinds = []
+    for number, scale in enumerate(scales):
+        za, zb, zc = (points[(number // step) % 4] for step in (1, 3, 5))
+        result = Range.whole(dtype, zc)
+        narrow = Range(dtype, zc, min(low + 20, zc), max(high - 20, zc))
+        kinds += [QuantizedMul(za, zb, float(np.float32(scale)), r) for r in (result, narrow)]
+    return kinds
+
+
+@pytest.mark.parametrize("dtype", [DType.I8, DType.U8, DType.I16], ids=lambda dtype: dtype.value)
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_products_are_the_same_to_the_bit(way: Way, dtype: DType, tmp_path: Path) -> None:
+    """All pairs of bytes; of 16-bit integers as many, near each other's ends and anywhere."""
+    way.require()
+    builder = GraphBuilder("products")
+    type_ = TensorType(dtype, (1 << 16,))
+    lhs, rhs = builder.input("lhs", type_), builder.input("rhs", type_)
+    rng = np.random.default_rng(8)
+    outputs = [builder.emit(kind, lhs, rhs) for kind in _products(dtype, rng)]
+    graph = builder.finish(outputs, [f"y{number}" for number in range(len(outputs))])
+    pairs = np.arange(1 << 16)
+    first, second = pairs >> 8, pairs & 255
+    if dtype.bits == 16:
+        first, second = rng.integers(0, 1 << 16, (2, 1 << 16)) >> rng.integers(0, 17, (2, 1 << 16))
+    word = np.dtype(f"u{dtype.bits // 8}")
+    inputs = {
+        "lhs": first.astype(word).view(dtype.numpy),
+        "rhs": second.astype(word).view(dtype.numpy),
     }
     _assert_code_is_right(graph, inputs, way, tmp_path)

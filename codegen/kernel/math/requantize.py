@@ -33,7 +33,7 @@ def rounded_product_integer(value: Expr, scale: Expr, low: int, high: int) -> Ex
     """The same by integers: both binary32 roundings are done on the bits, then that to an integer.
 
     |value| in 24 significant bits times the scale's mantissa is a product of 55 bits, of which 24
-    stay. They are cut into an integer and a 32-bit fraction by shifts of 32-bit words.
+    stay.
     """
     bits = scale.bitcast(DType.I32)
     # scale = mantissa * 2^(exponent - 24), the mantissa an integer of 24 bits.
@@ -41,6 +41,16 @@ def rounded_product_integer(value: Expr, scale: Expr, low: int, high: int) -> Ex
     mantissa = ((bits & 0x7FFFFF) | 0x800000).cast(DType.U64)
     negative = value < 0
     size = significant(select(negative, -value, value).cast(DType.U32), 32)
+    magnitude = rounded_mantissas(size, mantissa, exponent)
+    return minimum(maximum(select(negative, -magnitude, magnitude), low), high)
+
+
+def rounded_mantissas(size: Expr, mantissa: Expr, exponent: Expr) -> Expr:
+    """RNE(fl(size * mantissa * 2^(exponent - 24))) as i32, or 2^18 if it is larger.
+
+    size is a u32 of 24 significant bits, mantissa a u64 of 2^23 to 2^24, exponent an i32. The
+    product is cut into an integer and a 32-bit fraction by shifts of 32-bit words.
+    """
     size = _scaled_up(select(exponent < -_MAX_SHIFT, Const(DType.U32, 0), size), exponent)
     product = significant(size.cast(DType.U64) * mantissa, 55)
     above = (product >> 24).cast(DType.U32)
@@ -51,8 +61,7 @@ def rounded_product_integer(value: Expr, scale: Expr, low: int, high: int) -> Ex
     fraction = ((above << 1) << (Const(DType.U32, _MAX_SHIFT) - shift)) | (below >> shift)
     half = Const(DType.U32, 1 << 31) - (integer & 1)
     rounded = integer + (fraction > half).cast(DType.U32)
-    magnitude = minimum(rounded, 1 << _SATURATING_BITS).cast(DType.I32)
-    return minimum(maximum(select(negative, -magnitude, magnitude), low), high)
+    return minimum(rounded, 1 << _SATURATING_BITS).cast(DType.I32)
 
 
 def _scaled_up(size: Expr, exponent: Expr) -> Expr:
