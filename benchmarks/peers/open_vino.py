@@ -43,9 +43,11 @@ class OpenVino:
         except ImportError as error:
             raise Absent(f"{_LIBRARY} is not installed") from error
         try:
-            empty_run, _ = _request(openvino, _empty_model(openvino), [np.zeros((1, 16), "f4")], 1)
             arrays = list(forms.inputs.values())
             run, output = _request(openvino, forms.onnx[self.form], arrays, num_threads)
+            # As many threads, since a model with fewer keeps later ones from using more.
+            zeros = [np.zeros((1, 16), np.float32)]
+            empty_run, _ = _request(openvino, _empty_model(openvino), zeros, num_threads)
         except RuntimeError as error:
             raise Absent(f"refused: {str(error).strip().splitlines()[-1]}") from error
         run()
