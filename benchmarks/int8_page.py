@@ -29,7 +29,7 @@ _THREADS_HEAD = table_head(("model", "lepton-cc", *_PEER_NAMES, "fastest peer", 
 _BOUND_HEAD = table_head(
     (
         *("model", "million MACs", "weights, KB", "bound, us", "lepton-cc", "fastest peer here"),
-        "fastest peer on a Zen 5",
+        *("fastest peer on a Zen 5", "matrix bound, us", "lepton-cc of it"),
     )
 )
 _LAYER_HEAD = table_head(
@@ -42,11 +42,15 @@ _LAYER_HEAD = table_head(
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A network's results, one for each number of threads, and the least time that it needs."""
+    """A network's results, one for each number of threads, and the least time that it needs.
+
+    `bound_seconds` is that in vector registers, `matrix_bound_seconds` in the matrix unit.
+    """
 
     network: Network
     results: tuple[Result, ...]
     bound_seconds: float
+    matrix_bound_seconds: float | None = None
 
 
 def int8_tables(only: str, show: Callable[[str], None], num_turns: int = NUM_TURNS) -> str:
@@ -68,14 +72,15 @@ def _measure(network: Network, target: Target, peaks: Peaks, num_turns: int) -> 
         results = tuple(
             measure_apart(forms, PEERS, threads, num_turns) for threads in network.threads
         )
+    weights_bytes = results[0].weights_bytes
     with pinned(1):
-        return Measured(network, results, bound_seconds(results[0], target, peaks))
-
-
-def bound_seconds(result: Result, target: Target, peaks: Peaks) -> float:
-    """The least time of a run: all multiply-adds at the peak, or all weights read once."""
-    reading = result.weights_bytes / read_bytes_per_second(target, result.weights_bytes)
-    return max(reading, result.num_macs / (peaks.integers * 1e9) if peaks.integers else 0.0)
+        reading = weights_bytes / read_bytes_per_second(target, weights_bytes)
+    # Whichever is longer: all multiply-adds at the peak, or all weights read once.
+    vector, matrix = (
+        max(reading, results[0].num_macs / (peak * 1e9)) if peak else None
+        for peak in (peaks.i8, peaks.matrix)
+    )
+    return Measured(network, results, vector or reading, matrix)
 
 
 def share_of_peak(result: Result, peaks: Peaks) -> float | None:
@@ -148,6 +153,7 @@ def bound_row(measured: Measured) -> str:
     """A row of the table of bounds: what part of it each reaches."""
     result, reference = measured.results[0], measured.network.reference
     bound, fastest = measured.bound_seconds, result.fastest
+    matrix = measured.matrix_bound_seconds
     return row(
         (
             result.name,
@@ -157,6 +163,8 @@ def bound_row(measured: Measured) -> str:
             _share(bound / result.seconds),
             f"{_share(bound / fastest[1])} {fastest[0]}" if fastest else "-",
             f"{_share(reference.share)} {reference.library}" if reference else "-",
+            _microseconds(matrix),
+            _share(matrix / result.seconds if matrix else None),
         )
     )
 

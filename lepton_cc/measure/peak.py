@@ -29,11 +29,6 @@ class Peaks:
     i8: float | None
     matrix: float | None = None
 
-    @property
-    def integers(self) -> float | None:
-        """That of the fastest unit for integers."""
-        return max((peak for peak in (self.i8, self.matrix) if peak), default=None)
-
     def of(self, layer: LayerReport) -> float | None:
         """That of the unit that a layer's code uses."""
         if layer.uses_matrices:

@@ -84,7 +84,9 @@ def test_row_of_two_threads_says_what_they_gain() -> None:
 def test_row_of_bounds() -> None:
     network = Network("net", onnx.ModelProto, reference=Reference("other", 100e-6, 30e-6))
     row = bound_row(Measured(network, (ONE, TWO), 20e-6))
-    assert row == "| net | 1.00 | 4 | 20.0 | 40% | 20% fast | 30% other |"
+    assert row == "| net | 1.00 | 4 | 20.0 | 40% | 20% fast | 30% other | - | - |"
+    row = bound_row(Measured(network, (ONE, TWO), 20e-6, 5e-6))
+    assert row.endswith("| 30% other | 5.0 | 10% |")
 
 
 def test_rows_of_layers_measure_against_their_unit() -> None:
