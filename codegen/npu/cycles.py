@@ -12,7 +12,6 @@ from lepton_cc.codegen.npu.isa.packets import Elementwise, Encoding, Epilogue, O
 from lepton_cc.codegen.npu.isa.regions import INTERNAL, Region
 from lepton_cc.codegen.npu.machine import COST_UNIT, RATE_UNIT, Machine, Port
 
-_PREFIX_DIVISOR = 4
 _MIN_RUN_BYTES = 4
 _CONSTANT_REGIONS = frozenset({Region.STREAM, Region.CONSTANTS})
 
@@ -129,7 +128,7 @@ def _passes(machine: Machine, mode: ArrayMode, pixels: int, outputs: int) -> int
 
 
 def _decode(machine: Machine, weights: int, encoding: int) -> int:
-    divisor = _PREFIX_DIVISOR if encoding == Encoding.PREFIX else 1
+    divisor = machine.prefix_divisor if encoding == Encoding.PREFIX else 1
     return ceil_div(weights, machine.member.decoder_weights) * divisor
 
 

@@ -13,6 +13,7 @@ from lepton_cc.codegen.npu.isa.family import ArrayMode, DepthwiseMode, Member, R
 COST_UNIT = 4096  # epilogue costs are in 1 / 4096 cycle an element
 RATE_UNIT = 16  # rates of memories are in 1 / 16 byte a cycle
 SETUP_CYCLES = 24
+PREFIX_DIVISOR = 4
 
 
 class Profile(enum.StrEnum):
@@ -70,6 +71,7 @@ class Machine:
     costs: EpilogueCosts
     spm_rate: int  # sixteenths of a byte a cycle
     setup_cycles: int = SETUP_CYCLES
+    prefix_divisor: int = PREFIX_DIVISOR  # how much slower PREFIX slices are decoded
     separable: bool = True
 
     def with_spm(self, num_bytes: int) -> "Machine":

@@ -1,0 +1,147 @@
+"""The bytes that a packet reads and writes, as the smallest interval around each operand."""
+
+from dataclasses import dataclass
+
+from lepton_cc.codegen.npu.isa.assemble import Packet
+from lepton_cc.codegen.npu.isa.packets import Epilogue, Opcode
+from lepton_cc.codegen.npu.isa.regions import Address, Region
+
+_TABLE_BYTES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Bytes [first, end) of a region."""
+
+    region: Region
+    first: int
+    end: int
+    is_write: bool
+
+    def conflicts(self, other: "Access") -> bool:
+        """Whether the order of the two matters."""
+        return (
+            (self.is_write or other.is_write)
+            and self.region == other.region
+            and self.first < other.end
+            and other.first < self.end
+        )
+
+
+def _interval(address: Address, size: int, *, write: bool = False) -> Access:
+    return Access(address.region, address.offset, address.offset + size, write)
+
+
+def _map(
+    packet: Packet,
+    prefix: str,
+    sizes: tuple[int, int, int],
+    *,
+    write: bool = False,
+) -> Access:
+    rows, columns, channels = sizes
+    rows = packet.integer(f"{prefix}_ring_rows") or rows
+    extent = (rows - 1) * packet.integer(f"{prefix}_row_stride")
+    extent += (columns - 1) * packet.integer(f"{prefix}_pixel_stride") + channels
+    return _interval(packet.address(f"{prefix}_address"), extent, write=write)
+
+
+def _sizes(packet: Packet, prefix: str) -> tuple[int, int, int]:
+    names = (f"{prefix}_height", f"{prefix}_width", f"{prefix}_channels")
+    height, width, channels = (packet.integer(name) for name in names)
+    return height, width, channels
+
+
+def _table(packet: Packet) -> tuple[Access, ...]:
+    always = packet.opcode is Opcode.TABLE
+    if always or packet.integer("epilogue") & Epilogue.TABLE:
+        return (_interval(packet.address("table_address"), _TABLE_BYTES),)
+    return ()
+
+
+def _windowed(packet: Packet) -> tuple[Access, ...]:
+    stored = _sizes(packet, "ofm")
+    accesses = [_map(packet, "ifm", _sizes(packet, "ifm"))]
+    accesses.append(_map(packet, "ofm", stored, write=True))
+    if packet.opcode is not Opcode.POOL:
+        size = packet.integer("weights_bytes")
+        accesses.append(_interval(packet.address("weights_address"), size))
+        if packet.integer("epilogue") & Epilogue.RESIDUAL:
+            accesses.append(_map(packet, "residual", stored))
+    if packet.opcode is Opcode.SEPARABLE:
+        size = packet.integer("stage_weights_bytes")
+        accesses.append(_interval(packet.address("stage_weights_address"), size))
+    return (*accesses, *_table(packet))
+
+
+def _pointwise(packet: Packet) -> tuple[Access, ...]:
+    sizes = _sizes_of_all(packet)
+    names = ("ifm",) if packet.opcode is Opcode.TABLE else ("lhs", "rhs")
+    reads = []
+    for name in names:
+        channels = 1 if name == "rhs" and packet.integer("rhs_repeats_channel") else sizes[2]
+        reads.append(_map(packet, name, (sizes[0], sizes[1], channels)))
+    return (*reads, _map(packet, "ofm", sizes, write=True), *_table(packet))
+
+
+def _sizes_of_all(packet: Packet) -> tuple[int, int, int]:
+    return packet.integer("height"), packet.integer("width"), packet.integer("channels")
+
+
+def _matrix(
+    packet: Packet, name: str, steps: tuple[tuple[int, int], ...], *, write: bool
+) -> Access:
+    extent = sum((count - 1) * stride for count, stride in steps) + 1
+    return _interval(packet.address(f"{name}_address"), extent, write=write)
+
+
+def _matmul(packet: Packet) -> tuple[Access, ...]:
+    get = packet.integer
+    batch, rows, columns, depth = get("batch"), get("rows"), get("columns"), get("depth")
+    lhs = ((batch, get("lhs_batch_stride")), (rows, get("lhs_row_stride")), (depth, 1))
+    rhs = (
+        (batch, get("rhs_batch_stride")),
+        (depth, get("rhs_depth_stride")),
+        (columns, get("rhs_column_stride")),
+    )
+    ofm = ((batch, get("ofm_batch_stride")), (rows, get("ofm_row_stride")), (columns, 1))
+    return (
+        _matrix(packet, "lhs", lhs, write=False),
+        _matrix(packet, "rhs", rhs, write=False),
+        _matrix(packet, "ofm", ofm, write=True),
+        *_table(packet),
+    )
+
+
+def _dma_side(packet: Packet, name: str, *, write: bool) -> Access:
+    get = packet.integer
+    low = high = 0
+    for loop in (1, 2, 3):
+        reach = (get(f"count{loop}") - 1) * get(f"{name}_stride{loop}")
+        low, high = low + min(reach, 0), high + max(reach, 0)
+    address = packet.address(name)
+    first = address.offset + low
+    end = address.offset + high + get("run_bytes")
+    return Access(address.region, first, end, write)
+
+
+def _dma(packet: Packet) -> tuple[Access, ...]:
+    target = _dma_side(packet, "target", write=True)
+    if packet.integer("fill"):
+        return (target,)
+    return (_dma_side(packet, "source", write=False), target)
+
+
+def footprint(packet: Packet) -> tuple[Access, ...]:
+    """The intervals of all operands; those of a ring cover the ring."""
+    match packet.opcode:
+        case Opcode.CONV | Opcode.DEPTHWISE | Opcode.SEPARABLE | Opcode.POOL:
+            return _windowed(packet)
+        case Opcode.ELEMENTWISE | Opcode.TABLE:
+            return _pointwise(packet)
+        case Opcode.MATMUL:
+            return _matmul(packet)
+        case Opcode.DMA:
+            return _dma(packet)
+        case _:
+            return ()

@@ -1,0 +1,150 @@
+"""Segments: from a part of the graph that the engine executes to its stream of packets.
+
+select -> fuse -> layouts -> schedule -> place -> emit -> synchronize -> stream
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lepton_cc.codegen.npu.constants import ConstantPool
+from lepton_cc.codegen.npu.emit import Emitter
+from lepton_cc.codegen.npu.footprint import footprint
+from lepton_cc.codegen.npu.fuse import fuse_layers
+from lepton_cc.codegen.npu.isa.assemble import FieldValue, Packet, encode_stream
+from lepton_cc.codegen.npu.isa.packets import Encoding, Opcode
+from lepton_cc.codegen.npu.isa.regions import NUM_REGIONS, Region
+from lepton_cc.codegen.npu.isa.registers import ABI_MAJOR, ABI_MINOR, Capability
+from lepton_cc.codegen.npu.layers import ConvLayer, Layer
+from lepton_cc.codegen.npu.layout import Layouts, assign_layouts
+from lepton_cc.codegen.npu.machine import Machine
+from lepton_cc.codegen.npu.place import Places, place
+from lepton_cc.codegen.npu.schedule import Schedule, schedule_layers
+from lepton_cc.codegen.npu.select import select
+from lepton_cc.codegen.npu.synchronize import synchronize
+from lepton_cc.codegen.npu.tasks import Rows, Task
+from lepton_cc.codegen.npu.tile import choose_tiling
+from lepton_cc.codegen.npu.timeline import Timeline, estimate
+from lepton_cc.ir.diagnostics import InternalError
+from lepton_cc.ir.graph import Graph
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A compiled segment: packets with CHECK and END, and how they came to be.
+
+    Inputs and outputs are the ports INPUT0.. and OUTPUT0.. in the order of the body's.
+    `layers[i]` is layer i + 1 of the packets; layer 0 is none.
+    """
+
+    packets: tuple[Packet, ...]
+    layers: tuple[Layer, ...]
+    tasks: tuple[Task, ...]
+    layouts: Layouts
+    places: Places
+    timeline: Timeline
+
+    def stream(self) -> bytes:
+        """The packets as bytes."""
+        check, *rest = self.packets
+        return encode_stream(check, rest)
+
+
+def compile_segment(body: Graph, machine: Machine, constants: ConstantPool) -> Segment:
+    """Compiles a graph that `select` takes whole; constants are added to the pool.
+
+    Raises:
+        InternalError: an op of the body is none that the engine executes.
+    """
+    selection = select(body)
+    if selection.reasons:
+        op, reason = selection.reasons[0]
+        raise InternalError(f"{op.kind.mnemonic} at {op.location} in a segment: {reason.value}")
+    layers = fuse_layers(
+        selection.layers, body.outputs, lambda *stages: _separable_pays(machine, *stages)
+    )
+    layouts = assign_layouts(layers, body.inputs)
+    inputs = {value: port for port, value in enumerate(body.inputs)}
+    outputs = {value: port for port, value in enumerate(body.outputs)}
+    schedule = schedule_layers(machine, layers, layouts, inputs, outputs)
+    candidates = [
+        _assembled(machine, layers, layouts, schedule, constants, prefetch=prefetch)
+        for prefetch in (False, True)
+    ]
+    return min(candidates, key=lambda segment: segment.timeline.cycles)
+
+
+def _assembled(
+    machine: Machine,
+    layers: tuple[Layer, ...],
+    layouts: Layouts,
+    schedule: Schedule,
+    constants: ConstantPool,
+    *,
+    prefetch: bool,
+) -> Segment:
+    places = place(machine, schedule, layouts, prefetch=prefetch)
+    addresses = {load.blob.content: constants.add(load.blob.content) for load in places.loads}
+    numbers = {id(layer): number for number, layer in enumerate(layers, 1)}
+    emitter = Emitter(machine, layouts, places, addresses)
+    packets = synchronize(emitter.packets(schedule.tasks, numbers))
+    packets.append(Packet(Opcode.END, {}))
+    timeline = estimate(machine, packets)
+    check = _check_packet(machine, packets)
+    return Segment((check, *packets), layers, schedule.tasks, layouts, places, timeline)
+
+
+def _separable_pays(
+    machine: Machine, first: ConvLayer, second: ConvLayer, merged: ConvLayer
+) -> bool:
+    if not machine.separable:
+        return False
+    tilings = [
+        choose_tiling(machine, layer, Rows(0, layer.shape.height))
+        for layer in (first, second, merged)
+    ]
+    apart, whole = tilings[:2], tilings[2]
+    if whole is None or any(tiling is None for tiling in apart):
+        return False
+    return whole.cycles <= sum(tiling.cycles for tiling in apart if tiling is not None)
+
+
+def _check_packet(machine: Machine, packets: list[Packet]) -> Packet:
+    """What the stream needs: sizes of regions from what its packets touch."""
+    sizes = dict.fromkeys(range(NUM_REGIONS), 0)
+    written = 0
+    for packet in packets:
+        for access in footprint(packet):
+            sizes[access.region] = max(sizes[access.region], access.end)
+            written |= access.is_write << access.region
+    internal = {Region.SPM, Region.WBUF}
+    fields: dict[str, FieldValue] = {
+        "abi_major": ABI_MAJOR,
+        "abi_minor": ABI_MINOR,
+        "macs": machine.member.macs,
+        "capabilities": int(_capabilities(packets)),
+        "spm_bytes": sizes[Region.SPM],
+        "wbuf_bytes": sizes[Region.WBUF],
+        "write_mask": written & ~(1 << Region.SPM | 1 << Region.WBUF),
+        **{f"region{i}_bytes": size for i, size in sizes.items() if i not in internal},
+    }
+    return Packet(Opcode.CHECK, fields)
+
+
+def _capabilities(packets: list[Packet]) -> Capability:
+    needed = Capability(0)
+    opcodes: Mapping[Opcode, Capability] = {
+        Opcode.SEPARABLE: Capability.SEPARABLE,
+        Opcode.MATMUL: Capability.MATMUL,
+        Opcode.TRACE: Capability.TRACE,
+    }
+    encodings: Mapping[int, Capability] = {
+        Encoding.RAW4: Capability.INT4_WEIGHTS,
+        Encoding.PREFIX: Capability.CODED_WEIGHTS,
+    }
+    for packet in packets:
+        needed |= opcodes.get(packet.opcode, Capability(0))
+        for name in ("encoding", "stage_encoding"):
+            needed |= encodings.get(packet.integer(name), Capability(0))
+        if any(name.endswith("ring_rows") for name in packet.fields):
+            needed |= Capability.RINGS
+    return needed
