@@ -5,6 +5,7 @@ import math
 from lepton_cc.ir.graph import Op
 from lepton_cc.ir.ops.conv import Conv, ConvTranspose
 from lepton_cc.ir.ops.fused import Fused
+from lepton_cc.ir.ops.integer_scan import QuantizedGruScan, QuantizedLstmScan
 from lepton_cc.ir.ops.matmul import MatMul
 from lepton_cc.ir.ops.scan import GruScan, LstmScan, RnnScan
 
@@ -20,7 +21,7 @@ def num_macs(op: Op) -> int:
     if isinstance(kind, ConvTranspose):
         weights = op.inputs[1].type.dims
         return op.inputs[0].type.num_elements * math.prod(weights[:-2]) * weights[-1]
-    if isinstance(kind, LstmScan | GruScan | RnnScan):
+    if isinstance(kind, LstmScan | GruScan | RnnScan | QuantizedLstmScan | QuantizedGruScan):
         steps, batch, _ = op.inputs[0].type.dims
         return steps * batch * op.inputs[1].type.num_elements
     if isinstance(kind, MatMul):

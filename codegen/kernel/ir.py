@@ -332,7 +332,7 @@ class MulAdd(Expr):
 class RoundedProduct(Expr):
     """clamp(low, high, RNE(f32(f32(value) * scale))), i32; value is i32, scale f32 and positive.
 
-    The bounds are of at most 17 bits.
+    The bounds are of at most 21 bits, or +-2^21.
     """
 
     value: Expr

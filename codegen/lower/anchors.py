@@ -8,6 +8,10 @@ from lepton_cc.codegen.lower.conv import lower_conv
 from lepton_cc.codegen.lower.conv_transpose import lower_conv_transpose
 from lepton_cc.codegen.lower.cumulative import lower_cumulative
 from lepton_cc.codegen.lower.integer_norm import lower_quantized_norm
+from lepton_cc.codegen.lower.integer_scan import (
+    lower_quantized_gru_scan,
+    lower_quantized_lstm_scan,
+)
 from lepton_cc.codegen.lower.integer_softmax import lower_quantized_softmax
 from lepton_cc.codegen.lower.matmul import lower_matmul
 from lepton_cc.codegen.lower.normalization import lower_layer_norm, lower_rms_norm
@@ -22,6 +26,7 @@ from lepton_cc.ir.ops.conv import Conv, ConvTranspose
 from lepton_cc.ir.ops.cumulative import Cumulative
 from lepton_cc.ir.ops.integer import QuantizedSoftmax
 from lepton_cc.ir.ops.integer_norm import QuantizedNorm
+from lepton_cc.ir.ops.integer_scan import QuantizedGruScan, QuantizedLstmScan
 from lepton_cc.ir.ops.matmul import MatMul
 from lepton_cc.ir.ops.normalization import LayerNorm, RmsNorm
 from lepton_cc.ir.ops.pool import AveragePool, MaxPool
@@ -51,4 +56,6 @@ ANCHORS: Mapping[type[OpKind], Callable[[KernelContext], Block]] = {
     RnnScan: lower_rnn_scan,
     GruScan: lower_gru_scan,
     LstmScan: lower_lstm_scan,
+    QuantizedGruScan: lower_quantized_gru_scan,
+    QuantizedLstmScan: lower_quantized_lstm_scan,
 }

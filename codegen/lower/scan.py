@@ -34,7 +34,7 @@ _VECTORS_AT_ONCE = 8
 Weights = Callable[[Expr, int, Expr, Expr], Expr]
 
 
-class _Scan:
+class RecurrentLoops:
     """What all scans share: dimensions, the order of the steps, states, products."""
 
     def __init__(
@@ -50,8 +50,11 @@ class _Scan:
 
     def each(self, body: Callable[[Expr], Block]) -> Block:
         """`body` for every element of a state's row, in vectors."""
-        lanes = self.context.lanes(self.dtype)
-        return vectorized(self.context.names, self.hidden, lanes, body)
+        return self.every(self.hidden, body)
+
+    def every(self, count: int, body: Callable[[Expr], Block]) -> Block:
+        """`body` for `count` elements, in vectors."""
+        return vectorized(self.context.names, count, self.context.lanes(self.dtype), body)
 
     def state(self, operand: int) -> tuple[Buffer, Block]:
         """Scratch [B, H] for a state, and the statements that begin it."""
@@ -62,8 +65,7 @@ class _Scan:
             initial = Const(self.dtype, 0.0) if source is None else source.at_linear(i)
             return (Store(buffer, i, initial),)
 
-        lanes = self.context.lanes(self.dtype)
-        return buffer, vectorized(self.context.names, self.batch * self.hidden, lanes, begin)
+        return buffer, self.every(self.batch * self.hidden, begin)
 
     def products(
         self, step: Expr, row: Expr, begin: int, end: int, vector: Callable[[Expr], Expr]
@@ -92,7 +94,7 @@ class _Scan:
 
             def term(k: Expr, column: Expr) -> Expr:
                 weight = weights(number, size, k, column)
-                return mul_add(vector(k), weight, load(total, column))
+                return mul_add(vector(k), weight.cast(self.dtype), load(total, column))
 
             return self._block(total, start, lambda column: first(start + column), term)
 
@@ -166,8 +168,8 @@ class _Scan:
         body = step(t, row)
         if self.lengths is None:
             return body
-        zero = Const(self.dtype, 0.0)
         sink = self.context.sinks[0]
+        zero = Const(compute_type(sink.type.dtype), 0)
         cleared = self.each(lambda i: (sink.store((t, row, i), zero),))
         active = self.lengths.at((row,)) > t.cast(DType.I32)
         return (If(active, body, cleared),)
@@ -188,7 +190,7 @@ def lower_rnn_scan(context: KernelContext) -> Block:
     """Lowers RnnScan."""
     kind = context.op.kind
     assert isinstance(kind, RnnScan)
-    scan = _Scan(context, 1, clip=kind.clip, lengths=3, reverse=kind.reverse)
+    scan = RecurrentLoops(context, 1, clip=kind.clip, lengths=3, reverse=kind.reverse)
     h, begin = scan.state(2)
 
     def step(t: Expr, row: Expr) -> Block:
@@ -214,7 +216,7 @@ def lower_gru_scan(context: KernelContext) -> Block:
     """Lowers GruScan; the candidate's product comes after the reset gate, or beside it."""
     kind = context.op.kind
     assert isinstance(kind, GruScan)
-    scan = _Scan(context, 3, clip=kind.clip, lengths=4, reverse=kind.reverse)
+    scan = RecurrentLoops(context, 3, clip=kind.clip, lengths=4, reverse=kind.reverse)
     h, begin = scan.state(2)
     reset = context.scratch(scan.dtype, scan.hidden)
     size, zero = scan.hidden, Const(scan.dtype, 0.0)
@@ -254,7 +256,7 @@ def lower_lstm_scan(context: KernelContext) -> Block:
     """Lowers LstmScan."""
     kind = context.op.kind
     assert isinstance(kind, LstmScan)
-    scan = _Scan(context, 4, clip=kind.clip, lengths=5, reverse=kind.reverse)
+    scan = RecurrentLoops(context, 4, clip=kind.clip, lengths=5, reverse=kind.reverse)
     h, begin_h = scan.state(2)
     c, begin_c = scan.state(3)
     peepholes = context.optional_source(4)

@@ -15,6 +15,7 @@ from lepton_cc.ir.ops.integer import (
     Table,
 )
 from lepton_cc.ir.ops.integer_norm import QuantizedNorm
+from lepton_cc.ir.ops.integer_scan import QuantizedGruScan, QuantizedLstmScan
 from lepton_cc.ir.ops.matmul import MatMul
 from lepton_cc.ir.ops.movement import Broadcast, Concat, Gather, Pad, Reshape, Slice, Transpose
 from lepton_cc.ir.ops.normalization import LayerNorm, RmsNorm
@@ -68,6 +69,8 @@ for _definition in (
     RnnScan,
     GruScan,
     LstmScan,
+    QuantizedGruScan,
+    QuantizedLstmScan,
 ):
     REGISTRY.add(_definition)
 REGISTRY.add_variants(Unary, "function", UnaryFunction)

@@ -8,32 +8,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lepton_cc.ir.diagnostics import TypeInferenceError
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.op_kind import OpKind, Trait, arrays, present
 from lepton_cc.ir.ops.elementwise import broadcast_shapes
+from lepton_cc.ir.ops.fixed_point import divided, square_root
 from lepton_cc.ir.ops.integer import Range
 from lepton_cc.ir.tensor import Array
 from lepton_cc.ir.types import TensorType
-
-Wide = NDArray[np.int64]
-
-
-def divided(x: Wide, shift: int) -> Wide:
-    """x / 2^shift rounded half to even, exact for |x| < 2^62."""
-    if shift == 0:
-        return x
-    odd = (x >> shift) & 1
-    return np.asarray((x + ((1 << (shift - 1)) - 1) + odd) >> shift)
-
-
-def square_root(x: Wide) -> Wide:
-    """floor(sqrt(x)) for 0 <= x < 2^62, exact."""
-    root = np.sqrt(x.astype(np.float64)).astype(np.int64)
-    root = root - (root * root > x)
-    return np.asarray(root + ((root + 1) * (root + 1) <= x))
 
 
 @dataclass(frozen=True, slots=True)

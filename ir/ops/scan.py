@@ -10,7 +10,7 @@ Types narrower than 32 bits compute in binary32.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from lepton_cc.ir.types import TensorType
 # Binary32 or binary64: what scans compute in.
 Floats = NDArray[np.floating]
 State = tuple[Floats, ...]
+Number = TypeVar("Number", bound=np.generic)
 
 
 def optional(operands: Sequence[TensorType | None], index: int) -> TensorType | None:
@@ -71,13 +72,13 @@ def check_scan_operands(
 
 
 def run_scan(
-    gates: Floats,
-    initial: State,
-    step: Callable[[Floats, State], State],
+    gates: NDArray[Number],
+    initial: tuple[NDArray[Number], ...],
+    step: Callable[[NDArray[Number], tuple[NDArray[Number], ...]], tuple[NDArray[Number], ...]],
     *,
     reverse: bool,
     lengths: Array | None,
-) -> tuple[Floats, State]:
+) -> tuple[NDArray[Number], tuple[NDArray[Number], ...]]:
     """All steps' h and the final state; `step` maps one step's gates and the state to the next.
 
     The state is h first, and then what else the cell keeps.

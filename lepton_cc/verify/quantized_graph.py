@@ -18,6 +18,7 @@ from lepton_cc.ir.ops.integer import (
     Table,
 )
 from lepton_cc.ir.ops.integer_norm import QuantizedNorm
+from lepton_cc.ir.ops.integer_scan import QuantizedGruScan, QuantizedLstmScan
 from lepton_cc.ir.ops.quantization import Dequantize, Quantize
 from lepton_cc.ir.tensor import Array
 from lepton_cc.sample_inputs import made_up
@@ -25,6 +26,7 @@ from lepton_cc.sample_inputs import made_up
 _QUANTIZED_KINDS = (
     *(Quantize, Dequantize, Requantize),
     *(QuantizedAdd, QuantizedMul, QuantizedSoftmax, QuantizedNorm, Table),
+    *(QuantizedGruScan, QuantizedLstmScan),
 )
 _NARROW = frozenset({DType.I4, DType.U4, DType.I8, DType.U8, DType.I16, DType.U16})
 

@@ -37,14 +37,14 @@ _FOUR_BITS = (DType.I4, DType.U4)
 
 
 @dataclass(frozen=True, slots=True)
-class _Weights:
+class Weights:
     """Constant weights as integers without zero point; scales: one, or one for each output."""
 
     integers: Array
     scales: Array
 
 
-def _weights(rewriter: Rewriter, value: Value, kind: Contraction) -> _Weights | None:
+def constant_weights(rewriter: Rewriter, value: Value, kind: Contraction) -> Weights | None:
     """Scales may vary along the last axis, which is that of the outputs (of a group)."""
     found = dequantized(rewriter, value)
     array = None if found is None else rewriter.constant_array(found.x)
@@ -57,7 +57,7 @@ def _weights(rewriter: Rewriter, value: Value, kind: Contraction) -> _Weights | 
     scales = found.scales.reshape(-1)
     if isinstance(kind, ConvTranspose) and scales.size > 1:
         scales = np.tile(scales, kind.groups)
-    return None if integers is None else _Weights(integers, scales)
+    return None if integers is None else Weights(integers, scales)
 
 
 def _without_zero_point(found: Dequantized, array: Array) -> Array | None:
@@ -73,7 +73,7 @@ def _without_zero_point(found: Dequantized, array: Array) -> Array | None:
     return None
 
 
-def _step(x_scale: np.float32, scales: Array) -> Array:
+def product_step(x_scale: np.float32, scales: Array) -> Array:
     """f32(x_scale * w_scale): one, or one for each output."""
     step = np.asarray(x_scale * scales.astype(np.float32), np.float32)
     return step.reshape(()) if step.size == 1 else step.reshape(-1)
@@ -88,19 +88,24 @@ def bias_in_steps(rewriter: Rewriter, value: Value, step: Array) -> Array | None
     found = dequantized(rewriter, value)
     if found is None:
         reals = rewriter.constant_array(value)
-        if reals is None or reals.dtype != np.float32 or not np.all(np.isfinite(reals)):
-            return None
-        steps = np.rint(reals.astype(np.float64) / step.astype(np.float64))
-    else:
-        integers = rewriter.constant_array(found.x)
-        if integers is None:
-            return None
-        steps = (integers.astype(np.int64) - found.zero_points).astype(np.float64)
-        if not np.allclose(found.scales, step, rtol=_SAME_SCALE, atol=0):
-            steps = np.rint(steps * (found.scales.astype(np.float64) / step.astype(np.float64)))
-    if np.abs(steps).max(initial=0) >= LIMIT:
+        return None if reals is None or reals.dtype != np.float32 else in_steps(reals, step)
+    integers = rewriter.constant_array(found.x)
+    if integers is None:
         return None
-    return steps.astype(np.int32)
+    steps = (integers.astype(np.int64) - found.zero_points).astype(np.float64)
+    if not np.allclose(found.scales, step, rtol=_SAME_SCALE, atol=0):
+        steps = np.rint(steps * (found.scales.astype(np.float64) / step.astype(np.float64)))
+    return _as_i32(steps)
+
+
+def in_steps(reals: Array, step: Array) -> Array | None:
+    """Reals as i32 multiples of `step`, rounded half to even; None if one is too large."""
+    return _as_i32(np.rint(reals.astype(np.float64) / step.astype(np.float64)))
+
+
+def _as_i32(steps: Array) -> Array | None:
+    fits = np.all(np.isfinite(steps)) and np.abs(steps).max(initial=0) < LIMIT
+    return steps.astype(np.int32) if fits else None
 
 
 def _raised(
@@ -130,20 +135,23 @@ def _raised(
 def convolution(op: Op, rewriter: Rewriter) -> Replacement:
     kind = op.kind
     assert isinstance(kind, Conv | ConvTranspose)
-    x, weights = narrow(rewriter, op.operands[0]), _weights(rewriter, op.inputs[1], kind)
+    x, weights = narrow(rewriter, op.operands[0]), constant_weights(rewriter, op.inputs[1], kind)
     if x is None or weights is None:
         return None
     centered = replace(kind, zero_point=x.zero_point)
-    step = _step(x.scale, weights.scales)
+    step = product_step(x.scale, weights.scales)
     return _raised(rewriter, op, centered, (x.x, weights.integers), step)
 
 
 @rule("matmul(dequantize(x), dequantize(w), b) = dequantize(matmul(x, w, b))", MatMul)
 def product_with_weights(op: Op, rewriter: Rewriter) -> Replacement:
-    x, weights = narrow(rewriter, op.operands[0]), _weights(rewriter, op.inputs[1], MatMul())
+    x, weights = (
+        narrow(rewriter, op.operands[0]),
+        constant_weights(rewriter, op.inputs[1], MatMul()),
+    )
     if x is None or weights is None:
         return None
-    step = _step(x.scale, weights.scales)
+    step = product_step(x.scale, weights.scales)
     kind = MatMul(lhs_zero_point=x.zero_point)
     return _raised(rewriter, op, kind, (x.x, weights.integers), step)
 
@@ -154,7 +162,7 @@ def product_of_activations(op: Op, rewriter: Rewriter) -> Replacement:
     if lhs is None or rhs is None:
         return None
     kind = MatMul(lhs.zero_point, rhs.zero_point)
-    return _raised(rewriter, op, kind, (lhs.x, rhs.x), _step(lhs.scale, rhs.scales))
+    return _raised(rewriter, op, kind, (lhs.x, rhs.x), product_step(lhs.scale, rhs.scales))
 
 
 @rule("dequantize(contraction) + b = dequantize(contraction + b / step)", Binary)

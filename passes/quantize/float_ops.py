@@ -10,6 +10,8 @@ from lepton_cc.ir.ops.constant import Constant
 from lepton_cc.ir.ops.conv import Conv, ConvTranspose
 from lepton_cc.ir.ops.matmul import MatMul
 from lepton_cc.ir.ops.quantization import Dequantize, Quantize
+from lepton_cc.ir.ops.recurrent import Gru, Lstm, RecurrentLayer
+from lepton_cc.passes.quantize.recurrent import curve_of
 
 Producers = Mapping[Value, Op]
 
@@ -96,6 +98,8 @@ def _reason(op: Op, producers: Producers, readers: Iterable[Op], outputs: frozen
     kind = op.kind
     if isinstance(kind, Conv | ConvTranspose | MatMul):
         return _contraction_reason(op, producers)
+    if isinstance(kind, RecurrentLayer):
+        return _recurrent_reason(op, kind, producers)
     if isinstance(kind, Quantize):
         return "it quantizes what stays float" + _unknown_parameters(op, producers)
     if isinstance(kind, Dequantize):
@@ -135,3 +139,21 @@ def _contraction_reason(op: Op, producers: Producers) -> str:
     ):
         return "its bias is computed at run time"
     return "its scales vary otherwise than by output channel, or 32 bits could overflow"
+
+
+def _recurrent_reason(op: Op, kind: RecurrentLayer, producers: Producers) -> str:
+    x, *weights = op.inputs[:3]
+    if not _is_dequantized(x, producers):
+        return "its input is not quantized"
+    if not all(_is_dequantized(value, producers) for value in weights):
+        return "its weights are not quantized"
+    if not isinstance(kind, Lstm | Gru):
+        return "a simple recurrent layer has no integer form"
+    if any(curve_of(activation) is None for activation in kind.activations):
+        return "an activation leaves -1..1 or does not level off"
+    if isinstance(kind, Lstm) and len(op.operands) > 6 and op.operands[6] is not None:
+        return "it has peepholes"
+    states = op.operands[4:6] if isinstance(kind, Lstm) else op.operands[4:5]
+    if any(value is not None and not _is_dequantized(value, producers) for value in states):
+        return "its initial state is not quantized"
+    return "its scales vary otherwise than by column of the weights, or 32 bits could overflow"

@@ -16,7 +16,7 @@ from lepton_cc.ir.ops.quantization import Quantize
 from lepton_cc.ir.rewrite import Replacement, Rewriter, Rule, rule
 from lepton_cc.ir.tensor import Array
 from lepton_cc.passes.quantize.accumulator_bound import largest_magnitude
-from lepton_cc.passes.quantize.parameters import Dequantized, dequantized, narrow, quantized
+from lepton_cc.passes.quantize.parameters import Dequantized, known, narrow, quantized
 
 # Products stay below 2^62, so that rounding them cannot overflow.
 _BITS = 62
@@ -97,14 +97,9 @@ def _reals(rewriter: Rewriter, op: Op, number: int, absent: float) -> Array | No
     value: Value | None = op.operands[number] if len(op.operands) > number else None
     if value is None:
         return np.asarray(absent)
-    array = rewriter.constant_array(value)
+    array = known(rewriter, value)
     if array is None:
-        found = dequantized(rewriter, value)
-        integers = None if found is None else rewriter.constant_array(found.x)
-        if found is None or integers is None:
-            return None
-        differences = (integers.astype(np.int64) - found.zero_points).astype(np.float32)
-        array = differences * found.scales
+        return None
     return array.astype(np.float64) if np.all(np.isfinite(array)) else None
 
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.graph import Op, Value
-from lepton_cc.ir.op_kind import OpKind
+from lepton_cc.ir.op_kind import OpKind, Trait
+from lepton_cc.ir.ops.constant import Constant
 from lepton_cc.ir.ops.integer import Range
 from lepton_cc.ir.ops.quantization import Dequantize, Quantize
 from lepton_cc.ir.rewrite import Rewriter
@@ -106,6 +107,24 @@ def narrow(rewriter: Rewriter, value: Value | None) -> Dequantized | None:
     if found is None or not found.is_per_tensor or found.x.type.dtype.bits > 16:
         return None
     return found
+
+
+def known(rewriter: Rewriter, value: Value | None) -> Array | None:
+    """The content of a value that hangs on constants alone: moved, dequantized, added to others."""
+    op = rewriter.producer(value)
+    if value is None or op is None:
+        return None
+    if isinstance(op.kind, Constant):
+        return op.kind.value.array
+    if len(op.results) > 1 or op.kind.traits.isdisjoint({Trait.POINTWISE, Trait.MOVEMENT}):
+        return None
+    operands: list[Array | None] = []
+    for operand in op.operands:
+        array = known(rewriter, operand)
+        if operand is not None and array is None:
+            return None
+        operands.append(array)
+    return op.kind.evaluate(operands)[0]
 
 
 def quantized(rewriter: Rewriter, op: Op) -> Quantized | None:

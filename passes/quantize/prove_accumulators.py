@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from lepton_cc.ir.diagnostics import Code, Diagnostic, Refused
 from lepton_cc.ir.graph import Graph, Op, Value
 from lepton_cc.ir.op_kind import Trait
 from lepton_cc.ir.ops.constant import Constant
 from lepton_cc.ir.ops.conv import Conv, ConvTranspose
 from lepton_cc.ir.ops.elementwise import Binary, Cast
+from lepton_cc.ir.ops.integer_scan import QuantizedGruScan, QuantizedLstmScan, hidden_limit
 from lepton_cc.ir.ops.matmul import MatMul
 from lepton_cc.ir.ops.pointwise_functions import BinaryFunction
 from lepton_cc.ir.rewrite import Statistics
@@ -49,6 +52,8 @@ def contraction_bound(op: Op, producers: Mapping[Value, Op]) -> int | None:
     A bias that is computed at run time can be anything, so it counts as 2^31.
     """
     kind = op.kind
+    if isinstance(kind, QuantizedLstmScan | QuantizedGruScan):
+        return _scan_bound(op, kind, producers)
     if not isinstance(kind, Conv | ConvTranspose | MatMul):
         return None
     x, weights, *bias = op.inputs
@@ -60,6 +65,22 @@ def contraction_bound(op: Op, producers: Mapping[Value, Op]) -> int | None:
     content = _content(weights, producers)
     second = _integers(weights, producers) if content is None else content
     return accumulator_bound(kind, _integers(x, producers), second, offsets)
+
+
+def _scan_bound(
+    op: Op, kind: QuantizedLstmScan | QuantizedGruScan, producers: Mapping[Value, Op]
+) -> int:
+    """That of the product with h, whose elements are at most 1."""
+    weights, limit = op.inputs[1], hidden_limit(kind.hidden_bits)
+    bias = op.operands[5] if isinstance(kind, QuantizedGruScan) and len(op.operands) > 5 else None
+    offsets = None if bias is None else _content(bias, producers)
+    if bias is not None and offsets is None:
+        return LIMIT
+    content = _content(weights, producers)
+    h = Integers((1, weights.type.dims[0]), -limit, limit)
+    second = _integers(weights, producers) if content is None else content
+    widest = None if offsets is None else np.abs(offsets.astype(np.int64)).max()
+    return accumulator_bound(MatMul(), h, second, widest)
 
 
 def _content(value: Value, producers: Mapping[Value, Op]) -> Array | None:

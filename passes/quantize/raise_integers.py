@@ -14,6 +14,7 @@ from lepton_cc.passes.quantize.contractions import RULES as CONTRACTIONS
 from lepton_cc.passes.quantize.movement import DEQUANTIZE_DOWN, QUANTIZE_UP
 from lepton_cc.passes.quantize.norms import RULES as NORMS
 from lepton_cc.passes.quantize.pools import RULES as POOLS
+from lepton_cc.passes.quantize.recurrent import RULES as RECURRENT
 from lepton_cc.passes.quantize.resampling import RULES as RESAMPLING
 from lepton_cc.passes.quantize.signed import RULES as SIGNED
 from lepton_cc.passes.quantize.softmax import RULES as SOFTMAX
@@ -34,6 +35,7 @@ _RULES: tuple[Rule, ...] = (
     *SOFTMAX,
     *SPELLED_OUT_NORMS,
     *NORMS,
+    *RECURRENT,
 )
 
 

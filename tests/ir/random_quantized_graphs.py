@@ -14,8 +14,10 @@ from lepton_cc.ir.builder import GraphBuilder
 from lepton_cc.ir.dtype import DType, integer_bounds
 from lepton_cc.ir.graph import Graph, Location, Value
 from lepton_cc.ir.op_kind import OpKind
+from lepton_cc.ir.ops.cell import SIGMOID, TANH, Activation, CellFunction
 from lepton_cc.ir.ops.conv import Conv
 from lepton_cc.ir.ops.elementwise import Binary, Cast, Clamp
+from lepton_cc.ir.ops.fixed_point import Curve
 from lepton_cc.ir.ops.integer import (
     QuantizedAdd,
     QuantizedMul,
@@ -25,6 +27,13 @@ from lepton_cc.ir.ops.integer import (
     Table,
 )
 from lepton_cc.ir.ops.integer_norm import QuantizedNorm
+from lepton_cc.ir.ops.integer_scan import (
+    GATE_FRACTION,
+    GATE_LIMIT,
+    Cell,
+    QuantizedGruScan,
+    QuantizedLstmScan,
+)
 from lepton_cc.ir.ops.matmul import MatMul
 from lepton_cc.ir.ops.movement import Concat, Pad, Reshape, Slice, Transpose
 from lepton_cc.ir.ops.pointwise_functions import BinaryFunction
@@ -36,6 +45,7 @@ from lepton_cc.ir.tensor import Array, Tensor
 from lepton_cc.ir.types import TensorType
 from lepton_cc.passes.quantize.accumulator_bound import largest_magnitude
 from lepton_cc.passes.quantize.norms import precision
+from lepton_cc.passes.quantize.recurrent import curve_of
 from lepton_cc.passes.quantize.softmax import exponentials
 
 T = TypeVar("T")
@@ -218,6 +228,62 @@ def _norm(sketch: _Sketch) -> None:
     sketch.keep(sketch.add(kind, x, *operands[: sketch.integer(1, 2)]))
 
 
+def _recurrent(sketch: _Sketch) -> None:
+    x = sketch.value()
+    features = x.type.dims[-1]
+    rows = x.type.num_elements // features
+    batch = sketch.one_of([size for size in (1, 2, 3) if rows % size == 0])
+    steps, hidden, is_lstm = rows // batch, sketch.integer(1, 9), sketch.boolean()
+    columns = (4 if is_lstm else 3) * hidden
+    flat = sketch.add(Reshape((rows, features)), x)
+    total = sketch.add(MatMul(sketch.zero_point()), flat, sketch.weights(features, columns))
+    gates = sketch.add(Reshape((steps, batch, columns)), total)
+    bits = sketch.integer(8, 15)
+    # Now and then sums far beyond the curves, or next to nothing.
+    odd = sketch.one_of((1.0, 1.0, 1e-7, 1e6))
+    spreads = 5000.0 * features**0.5, 60.0 * hidden**0.5 * 2**bits
+    scales = [
+        np.array([sketch.scale(0.5 / spread, 4 / spread) for _ in range(columns)], np.float32)
+        * np.float32(odd * 2**GATE_FRACTION)
+        for spread in spreads
+    ]
+    make, rng = sketch.builder.constant, sketch.rng
+    h0 = make(rng.integers(-(1 << 15), 1 << 15, (batch, hidden)).astype(np.int16), name="h0")
+    lengths = make(rng.integers(0, steps + 1, batch).astype(np.int32), name="lengths")
+    clip = sketch.one_of((2 * GATE_LIMIT, sketch.integer(1, 1 << 18)))
+    gate = sketch.one_of((SIGMOID, Activation(CellFunction.HARD_SIGMOID, 0.2, 0.5)))
+    curves = tuple(curve for curve in map(curve_of, (gate, TANH, TANH)) if curve is not None)
+    third, kind = _cell(sketch, is_lstm, (curves, bits, clip, sketch.boolean()), (batch, hidden))
+    states = [sketch.one_of((None, value)) for value in (h0, third, lengths)]
+    weights = sketch.weights(hidden, columns)
+    operands = (gates, weights, *(make(scale, name="scale") for scale in scales), *states)
+    location = Location((f"{kind.mnemonic} '{len(sketch.values)}'",))
+    results = sketch.builder.add(kind, operands, location=location)
+    sketch.requantized(sketch.one_of(results[:2]), 2.0**bits)
+    sketch.requantized(results[-1], 2.0**20 if is_lstm else 2.0**bits)
+
+
+def _cell(
+    sketch: _Sketch,
+    is_lstm: bool,
+    common: tuple[tuple[Curve, ...], int, int, bool],
+    state: tuple[int, int],
+) -> tuple[Value | None, OpKind]:
+    """The kind of a scan, and the operand that only this kind has."""
+    curves, bits, clip, reverse = common
+    if is_lstm:
+        cell = Cell(sketch.zero_point(), sketch.integer(1, 1 << 20), sketch.integer(0, 20))
+        c0 = sketch.rng.integers(-128, 128, state).astype(np.int8)
+        return sketch.builder.constant(c0), QuantizedLstmScan(
+            curves, bits, clip, reverse, sketch.boolean(), cell
+        )
+    if sketch.boolean():
+        return None, QuantizedGruScan(curves[:2], bits, clip, reverse)
+    bias = sketch.rng.integers(-5000, 5000, state[1]).astype(np.int32)
+    kind = QuantizedGruScan(curves[:2], bits, clip, reverse, linear_before_reset=True)
+    return sketch.builder.constant(bias), kind
+
+
 def _mean(sketch: _Sketch) -> None:
     x = sketch.value(4)
     count = x.type.dims[1] * x.type.dims[2]
@@ -263,6 +329,7 @@ _MAKERS: tuple[Callable[[_Sketch], None], ...] = (
     _clamp,
     _softmax,
     _norm,
+    _recurrent,
     _mean,
     _pool,
     _move,

@@ -14,8 +14,8 @@ _MANTISSA_BITS = 23
 # The encoded exponent of 0.5 to 1.
 _EXPONENT_BELOW_ONE = 126
 _MAX_SHIFT = 31
-# 2^18 times a half is beyond the bounds.
-_SATURATING_BITS = 18
+# 2^22 times a half is beyond the bounds.
+_SATURATING_BITS = 22
 
 
 def round_to_integer(x: Expr, low: int, high: int) -> Expr:
@@ -46,7 +46,7 @@ def rounded_product_integer(value: Expr, scale: Expr, low: int, high: int) -> Ex
 
 
 def rounded_mantissas(size: Expr, mantissa: Expr, exponent: Expr) -> Expr:
-    """RNE(fl(size * mantissa * 2^(exponent - 24))) as i32, or 2^18 if it is larger.
+    """RNE(fl(size * mantissa * 2^(exponent - 24))) as i32, or 2^22 if it is larger.
 
     size is a u32 of 24 significant bits, mantissa a u64 of 2^23 to 2^24, exponent an i32. The
     product is cut into an integer and a 32-bit fraction by shifts of 32-bit words.

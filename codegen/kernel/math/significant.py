@@ -32,8 +32,8 @@ def significant(x: Expr, num_bits: int) -> Expr:
 
 
 def divided(x: Expr, shift: int) -> Expr:
-    """x / 2^shift rounded half to even; x is i64."""
+    """x / 2^shift rounded half to even; x is i32 or i64, and far from its bounds."""
     if shift == 0:
         return x
     odd = (x >> shift) & 1
-    return (x + Const(DType.I64, (1 << (shift - 1)) - 1) + odd) >> shift
+    return (x + Const(x.type, (1 << (shift - 1)) - 1) + odd) >> shift

@@ -9,7 +9,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from lepton_cc.frontend.importer import import_model
 from lepton_cc.ir.interpreter import interpret
-from lepton_cc.ir.ops.integer_norm import QuantizedNorm, divided, square_root
+from lepton_cc.ir.ops.fixed_point import divided, square_root
+from lepton_cc.ir.ops.integer_norm import QuantizedNorm
 from lepton_cc.ir.tensor import Array
 from lepton_cc.passes.manager import PassManager
 from lepton_cc.passes.quantize.float_ops import float_ops
@@ -51,14 +52,14 @@ def _model(op: str, dtype: DTypeLike, x: Array) -> onnx.ModelProto:
     rng = np.random.default_rng(0)
     size, kind = x.shape[-1], np.dtype(dtype).type
     points = ZERO_POINTS[kind]
-    scales = np.array(SCALES) / np.float32(256 if np.dtype(kind).itemsize == 2 else 1)
+    scales = np.array(SCALES, np.float32) / np.float32(256 if np.dtype(kind).itemsize == 2 else 1)
     constants = {
-        "s": np.asarray(scales[0]),
+        "s": np.asarray(scales[0], np.float32),
         "z": np.asarray(points[0], kind),
-        "t": np.asarray(scales[1]),
+        "t": np.asarray(scales[1], np.float32),
         "u": np.asarray(points[1], kind),
-        "g": rng.normal(size=size).astype(np.float32),
-        "b": rng.normal(size=size).astype(np.float32),
+        "g": np.asarray(rng.normal(size=size), np.float32),
+        "b": np.asarray(rng.normal(size=size), np.float32),
         "two": np.asarray(2, np.float32),
         "epsilon": np.asarray(1e-5, np.float32),
     }
