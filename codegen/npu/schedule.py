@@ -3,6 +3,8 @@
 layers -> (tilings by the cycle equation) -> loads, tiles, copies, stores
 """
 
+import dataclasses
+import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -27,13 +29,13 @@ from lepton_cc.codegen.npu.tasks import (
     StoreTask,
     Task,
 )
-from lepton_cc.codegen.npu.tile import Tiling, choose_tiling
+from lepton_cc.codegen.npu.tile import Tiling, choose_tiling, task_cycles
 from lepton_cc.codegen.npu.weights.slices import encode_slice, slice_sizes
 from lepton_cc.ir.diagnostics import InternalError
 from lepton_cc.ir.graph import Value
 from lepton_cc.ir.tensor import Array
 
-_RAW = frozenset({Encoding.RAW8, Encoding.RAW4, Encoding.BITMAP})
+_PLAIN = frozenset({Encoding.RAW8, Encoding.RAW4, Encoding.BITMAP})
 _ALL = frozenset(Encoding)
 
 
@@ -45,11 +47,24 @@ class Schedule:
     staged: frozenset[Blob]
 
 
+class Coding(enum.Enum):
+    """When a slice is stored in a prefix code, which is smaller and four times slower to decode.
+
+    PLAIN: never. BALANCED: if its tile takes no longer, its transfer included. SMALLEST: whenever
+    it is smaller, for systems whose flash sets the pace in any case.
+    """
+
+    PLAIN = "plain"
+    BALANCED = "balanced"
+    SMALLEST = "smallest"
+
+
 class TileMaker:
     """Makes the compute tasks of layers: tilings and encoded slices, each made once."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, coding: Coding) -> None:
         self._machine = machine
+        self._coding = coding
         self._blobs: dict[tuple[int, int, int, int, int], Blob] = {}
         self._tables: dict[bytes, Blob] = {}
         self.staged: set[Blob] = set()
@@ -72,54 +87,48 @@ class TileMaker:
             raise InternalError(f"no tiling for {layer.location}")
         tasks = []
         for first, end in chosen.slices:
-            slices = [self._slice(layer, chosen, first, end)]
+            tile = ComputeTask(layer, rows, first, end, chosen.mode, chosen.stage_mode, table=table)
+            slices = [self._slice(layer, tile)]
             if layer.stage is not None:
-                slices.append(self._stage_slice(layer, chosen))
+                slices.append(self._stage_slice(layer, tile))
             if not chosen.in_weight_buffer:
                 self.staged.update(slices)
-            tasks.append(
-                ComputeTask(
-                    layer, rows, first, end, chosen.mode, chosen.stage_mode, tuple(slices), table
-                )
-            )
+            tasks.append(dataclasses.replace(tile, slices=tuple(slices)))
         return tasks
 
-    def _slice(self, layer: ConvLayer, tiling: Tiling, first: int, end: int) -> Blob:
+    def _slice(self, layer: ConvLayer, tile: ComputeTask) -> Blob:
         member = self._machine.member
         if layer.depthwise:
-            width = member.depthwise_modes[tiling.mode].channels
+            width = member.depthwise_modes[tile.mode].channels
         else:
-            width = member.modes[tiling.mode].outputs
+            width = member.modes[tile.mode].outputs
+        first, end = tile.first_output, tile.end_output
         key = (id(layer.weights), first, end, width, 0)
         if key not in self._blobs:
-            cycles = max(tiling.cycles // len(tiling.slices), 1)
             part = _cut(layer.weights, first, end)
-            weights = part.values[:, :, 0, :] if layer.depthwise else part.values
-            self._blobs[key] = self._encoded(part, weights, width, layer.groups, cycles)
+            values = part.values[:, :, 0, :] if layer.depthwise else part.values
+            self._blobs[key] = self._encoded(part, values, width, layer.groups, tile)
         return self._blobs[key]
 
-    def _stage_slice(self, layer: ConvLayer, tiling: Tiling) -> Blob:
+    def _stage_slice(self, layer: ConvLayer, tile: ComputeTask) -> Blob:
         assert layer.stage is not None
-        width = self._machine.member.depthwise_modes[tiling.stage_mode].channels
+        width = self._machine.member.depthwise_modes[tile.stage_mode].channels
         weights = layer.stage.weights
         key = (id(weights), 0, weights.num_outputs, width, 1)
         if key not in self._blobs:
             values = weights.values[:, :, 0, :]
-            self._blobs[key] = self._encoded(weights, values, width, 1, tiling.cycles)
+            self._blobs[key] = self._encoded(weights, values, width, 1, None)
         return self._blobs[key]
 
-    def _encoded(self, part: Weights, values: Array, width: int, groups: int, cycles: int) -> Blob:
-        """The smallest slice whose decoding, if slow, costs less than its transfer saves."""
-        machine = self._machine
-        lanes = max(machine.member.decoder_weights // 8, 1)
+    def _encoded(
+        self, part: Weights, values: Array, width: int, groups: int, tile: ComputeTask | None
+    ) -> Blob:
+        """The smallest slice that the coding policy allows."""
+        lanes = max(self._machine.member.decoder_weights // 8, 1)
         sizes = slice_sizes(values, tile=width, groups=groups, lanes=lanes, allowed=_ALL)
-        rate = machine.system.constants.rate
-        plain = min(size for encoding, size in sizes.items() if encoding in _RAW)
+        plain = min(size for encoding, size in sizes.items() if encoding in _PLAIN)
         coded = sizes.get(Encoding.PREFIX, plain)
-        decode = ceil_div(values.size, machine.member.decoder_weights) * machine.prefix_divisor
-        slow = max(cycles, decode, coded * RATE_UNIT // rate)
-        fast = max(cycles, plain * RATE_UNIT // rate)
-        allowed = _ALL if coded < plain and slow <= fast else _RAW
+        pays = tile is not None and coded < plain and self._coding_pays(tile, plain, coded)
         encoded = encode_slice(
             values,
             part.scales,
@@ -127,9 +136,20 @@ class TileMaker:
             tile=width,
             groups=groups,
             lanes=lanes,
-            allowed=allowed,
+            allowed=_ALL if pays else _PLAIN,
         )
         return Blob(encoded.content, encoded)
+
+    def _coding_pays(self, tile: ComputeTask, plain: int, coded: int) -> bool:
+        """Whether a slice in a prefix code is worth its slower decoding."""
+        if self._coding is not Coding.BALANCED:
+            return self._coding is Coding.SMALLEST
+        rate = self._machine.system.constants.rate
+        slow, fast = (
+            max(task_cycles(self._machine, tile, encoding=encoding), size * RATE_UNIT // rate)
+            for encoding, size in ((Encoding.PREFIX, coded), (Encoding.RAW8, plain))
+        )
+        return slow <= fast
 
     def _table(self, layer: Layer) -> Blob | None:
         if isinstance(layer, MoveLayer):
@@ -172,9 +192,10 @@ def schedule_layers(
     layouts: Layouts,
     inputs: Mapping[Value, int],
     outputs: Mapping[Value, int],
+    coding: Coding = Coding.BALANCED,
 ) -> Schedule:
     """Layer after layer, each computed whole; inputs are loaded first, outputs stored when made."""
-    maker = TileMaker(machine)
+    maker = TileMaker(machine, coding)
     tasks: list[Task] = []
     loaded: set[Value] = set()
     for layer in layers:

@@ -18,7 +18,7 @@ from lepton_cc.codegen.npu.layers import ConvLayer, Layer
 from lepton_cc.codegen.npu.layout import Layouts, assign_layouts
 from lepton_cc.codegen.npu.machine import Machine
 from lepton_cc.codegen.npu.place import Places, place
-from lepton_cc.codegen.npu.schedule import Schedule, schedule_layers
+from lepton_cc.codegen.npu.schedule import Coding, Schedule, schedule_layers
 from lepton_cc.codegen.npu.select import select
 from lepton_cc.codegen.npu.synchronize import synchronize
 from lepton_cc.codegen.npu.tasks import Rows, Task
@@ -43,6 +43,12 @@ class Segment:
     places: Places
     timeline: Timeline
 
+    @property
+    def cost(self) -> tuple[int, int]:
+        """Cycles, then bytes of constants."""
+        blobs = {load.blob.content for load in self.places.loads}
+        return self.timeline.cycles, sum(len(blob) for blob in blobs)
+
     def stream(self) -> bytes:
         """The packets as bytes."""
         check, *rest = self.packets
@@ -65,24 +71,35 @@ def compile_segment(body: Graph, machine: Machine, constants: ConstantPool) -> S
     layouts = assign_layouts(layers, body.inputs)
     inputs = {value: port for port, value in enumerate(body.inputs)}
     outputs = {value: port for port, value in enumerate(body.outputs)}
-    schedule = schedule_layers(machine, layers, layouts, inputs, outputs)
+    schedules = [
+        schedule_layers(machine, layers, layouts, inputs, outputs, coding) for coding in Coding
+    ]
     candidates = [
-        _assembled(machine, layers, layouts, schedule, constants, prefetch=prefetch)
+        _Candidate(schedule, place(machine, schedule, layouts, prefetch=prefetch))
+        for schedule in schedules
         for prefetch in (False, True)
     ]
-    return min(candidates, key=lambda segment: segment.timeline.cycles)
+    segments = [
+        _assembled(machine, layers, layouts, candidate, ConstantPool()) for candidate in candidates
+    ]
+    best = min(range(len(segments)), key=lambda i: (*segments[i].cost, i))
+    return _assembled(machine, layers, layouts, candidates[best], constants)
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    schedule: Schedule
+    places: Places
 
 
 def _assembled(
     machine: Machine,
     layers: tuple[Layer, ...],
     layouts: Layouts,
-    schedule: Schedule,
+    candidate: _Candidate,
     constants: ConstantPool,
-    *,
-    prefetch: bool,
 ) -> Segment:
-    places = place(machine, schedule, layouts, prefetch=prefetch)
+    schedule, places = candidate.schedule, candidate.places
     addresses = {load.blob.content: constants.add(load.blob.content) for load in places.loads}
     numbers = {id(layer): number for number, layer in enumerate(layers, 1)}
     emitter = Emitter(machine, layouts, places, addresses)

@@ -15,7 +15,7 @@ from lepton_cc.codegen.npu.convolution_packet import (
     convolution_packet,
 )
 from lepton_cc.codegen.npu.cycles import ExceedsCapacity, ceil_div, packet_cycles
-from lepton_cc.codegen.npu.isa.packets import Opcode
+from lepton_cc.codegen.npu.isa.packets import Encoding, Opcode
 from lepton_cc.codegen.npu.layers import ConvLayer
 from lepton_cc.codegen.npu.layout import dense_layout
 from lepton_cc.codegen.npu.machine import Machine
@@ -138,9 +138,7 @@ def _evaluated(
     for first, end in slices:
         size = end - first
         if size not in cycles:
-            task = ComputeTask(
-                layer, rows, first, end, mode, stage_mode, slices=(_STUB, _STUB), table=_STUB
-            )
+            task = ComputeTask(layer, rows, first, end, mode, stage_mode, table=_STUB)
             try:
                 cycles[size] = task_cycles(machine, task, in_weight_buffer=in_weight_buffer)
             except ExceedsCapacity:
@@ -149,8 +147,14 @@ def _evaluated(
     return Tiling(slices, mode, stage_mode, in_weight_buffer, total)
 
 
-def task_cycles(machine: Machine, task: ComputeTask, *, in_weight_buffer: bool = True) -> int:
-    """Cycles of a convolution tile whose weights are raw.
+def task_cycles(
+    machine: Machine,
+    task: ComputeTask,
+    *,
+    in_weight_buffer: bool = True,
+    encoding: Encoding = Encoding.RAW8,
+) -> int:
+    """Cycles of a convolution tile whose weights, of a size as if raw, are in an encoding.
 
     Raises:
         ExceedsCapacity: the accumulators do not hold it.
@@ -161,9 +165,12 @@ def task_cycles(machine: Machine, task: ComputeTask, *, in_weight_buffer: bool =
     residual = result if layer.residual is not None else None
     x = PlacedMap(dense_layout(layer.x), UNPLACED)
     place = IN_WEIGHT_BUFFER if in_weight_buffer else UNPLACED
-    packet = convolution_packet(task, x, result, residual, {_STUB: place})
+    stubbed = dataclasses.replace(
+        task, slices=(_STUB, _STUB), table=None if task.table is None else _STUB
+    )
+    packet = convolution_packet(stubbed, x, result, residual, {_STUB: place})
     size = (task.end_output - task.first_output) * (CHANNEL_BYTES + weights_per_output(layer))
-    fields = {**packet.fields, "weights_bytes": size}
+    fields = {**packet.fields, "weights_bytes": size, "encoding": encoding}
     if packet.opcode is Opcode.SEPARABLE and layer.stage is not None:
         fields["stage_weights_bytes"] = layer.stage.weights.values.size
     return packet_cycles(machine, dataclasses.replace(packet, fields=fields)).total
