@@ -156,7 +156,8 @@ class _Ring:
             return None
         start, before = place
         end = start + _aligned(len(blob.content))
-        self._held = [h for h in self._held if not (h[0] < end and start < h[1])]
+        # What is covered in part still guards the rest of its bytes.
+        self._held = [h for h in self._held if not (start <= h[0] and h[1] <= end)]
         self._held.append((start, end, last_use))
         self._head = end
         self.used_bytes = max(self.used_bytes, end)
