@@ -170,7 +170,7 @@ class _OpLowering:
         elif content is not None and elements_a_byte(type_.dtype) > 1:
             source = packed_source(type_, content, self.context.constant)
         elif content is not None:
-            source = buffer_source(type_, lambda: self.context.constant(content))
+            source = buffer_source(type_, lambda: self.context.constant(content), content)
         else:
             given = self.outer.get(value, value)
             source = buffer_source(type_, lambda: self.context.parameter(given))

@@ -116,12 +116,14 @@ def _gather(kind: OpKind, sources: tuple[Source, ...], result: TensorType) -> So
     assert isinstance(kind, Gather)
     x, indices = sources
     axis, size = kind.axis, x.type.dims[kind.axis]
+    known = indices.content
+    plain = known is not None and known.size > 0 and known.min() >= 0 and known.max() < size
 
     def at(i: Index) -> Expr:
         chosen = indices.at(i[axis : axis + indices.type.rank]).cast(INDEX)
-        wrapped = select(chosen < 0, chosen + size, chosen)
-        inside = clamp_index(wrapped, size)
-        return x.at((*i[:axis], inside, *i[axis + indices.type.rank :]))
+        if not plain:
+            chosen = clamp_index(select(chosen < 0, chosen + size, chosen), size)
+        return x.at((*i[:axis], chosen, *i[axis + indices.type.rank :]))
 
     return Source(result, at)
 

@@ -78,12 +78,14 @@ class Source:
     """An operand as a kernel sees it: its type, and its element at an index.
 
     `at` takes one index for each dimension; `linear` a row-major element number, and is None if
-    there is no shorter way than delinearizing. Values have the compute type of the dtype.
+    there is no shorter way than delinearizing. Values have the compute type of the dtype. `content`
+    is that of a constant.
     """
 
     type: TensorType
     at: Callable[[Index], Expr]
     linear: Callable[[Expr], Expr] | None = None
+    content: Array | None = None
 
     def at_linear(self, number: Expr) -> Expr:
         """The element with a row-major number; a single element answers to any number."""
@@ -100,13 +102,15 @@ class Source:
         return self.at(tuple(index(0) if dim == 1 else i for i, dim in aligned))
 
 
-def buffer_source(type_: TensorType, buffer: Callable[[], Buffer]) -> Source:
+def buffer_source(
+    type_: TensorType, buffer: Callable[[], Buffer], content: Array | None = None
+) -> Source:
     """An operand in memory; the buffer becomes a parameter when it is first read."""
 
     def linear(number: Expr) -> Expr:
         return from_storage(load(buffer(), number), type_.dtype)
 
-    return Source(type_, lambda at: linear(linearize(at, type_.dims)), linear)
+    return Source(type_, lambda at: linear(linearize(at, type_.dims)), linear, content)
 
 
 def scalar_source(type_: TensorType, array: Array) -> Source:

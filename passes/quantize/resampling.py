@@ -1,10 +1,14 @@
 """Linear (and cubic) resizing of dequantized tensors: weighted integer sums, scaled once.
 
 Each Resample becomes a sum of gathers times integer weights, its own in units of 2^-FRACTION; those
-of one output element sum to the same as the float ones, rounded to that unit.
+of one output element sum to the same as the float ones, rounded to that unit. Common factors are
+divided out, so that sums often fit 16 bits.
 """
 
-from dataclasses import dataclass
+import itertools
+import math
+import operator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -32,6 +36,16 @@ class _Axis:
     axis: int
     indices: Array
     weights: Array
+
+    @property
+    def unit(self) -> int:
+        """What the weights of an output element sum to."""
+        return int(self.weights[0].sum())
+
+    @property
+    def gain(self) -> int:
+        """How much larger than its operands a sum may be."""
+        return int(np.abs(self.weights.astype(np.int64)).sum(axis=1).max())
 
 
 def integer_weights(weights: Array) -> Array:
@@ -67,24 +81,51 @@ def resample(op: Op, rewriter: Rewriter) -> Replacement:
         return None
     source, axes = chain
     found = narrow(rewriter, source)
-    if found is None or any(np.any(a.weights.sum(axis=1) != 1 << FRACTION) for a in axes):
+    if found is None or not all(_sums_to_one(axis.weights) for axis in axes):
         return None
-    largest = largest_magnitude(found.x.type.dtype, 0)
-    for axis in axes:
-        largest *= int(np.abs(axis.weights.astype(np.int64)).sum(axis=1).max())
-    unit = 1 << (FRACTION * len(axes))
-    if largest + abs(found.zero_point) * unit >= LIMIT:
+    axes = _cheapest_first([_reduced(axis) for axis in axes], source)
+    bounds = list(
+        itertools.accumulate(
+            (axis.gain for axis in axes),
+            operator.mul,
+            initial=largest_magnitude(found.x.type.dtype, 0),
+        )
+    )
+    unit = math.prod(axis.unit for axis in axes)
+    if bounds[-1] + abs(found.zero_point) * unit >= LIMIT:
         return None
-    total = rewriter.emit(Cast(DType.I32), found.x)
-    for axis in axes:
-        total = _weighted(rewriter, total, axis)
+    total = found.x
+    for axis, bound in zip(axes, bounds[1:], strict=True):
+        total = _weighted(rewriter, total, axis, DType.I16 if bound < 1 << 15 else DType.I32)
     # A power of two: dividing by it changes no digit of the scale.
     scale = np.asarray(found.scale / by.scale / np.float32(unit), np.float32)
     kind = Requantize(by.range, found.zero_point * unit)
     return (rewriter.emit(kind, total, rewriter.constant(scale, name="scale")),)
 
 
-def _weighted(rewriter: Rewriter, x: Value, axis: _Axis) -> Value:
+def _sums_to_one(weights: Array) -> bool:
+    return weights.size > 0 and bool(np.all(weights.sum(axis=1) == 1 << FRACTION))
+
+
+def _reduced(axis: _Axis) -> _Axis:
+    """The smallest integers in the same proportions: twice the size takes 1 and 3, unit 4.
+
+    What they are divided by is a power of two, since rows sum to one, so no rounding changes.
+    """
+    return replace(axis, weights=axis.weights // np.gcd.reduce(axis.weights, axis=None))
+
+
+def _cheapest_first(axes: list[_Axis], x: Value) -> list[_Axis]:
+    """The axes in the order of their sums, which are exact in any.
+
+    What shrinks goes first. Of what grows the innermost does: reading along it is slow, and the
+    last sum, of the most elements and scaled in place, is then of whole rows.
+    """
+    growth = {axis.axis: len(axis.indices) / x.type.dims[axis.axis] for axis in axes}
+    return sorted(axes, key=lambda axis: (growth[axis.axis] >= 1, -axis.axis))
+
+
+def _weighted(rewriter: Rewriter, x: Value, axis: _Axis, dtype: DType) -> Value:
     """The sum over taps of gathered elements times their weights."""
     shape = (len(axis.indices), *(1,) * (x.type.rank - axis.axis - 1))
     size = x.type.dims[axis.axis]
@@ -93,8 +134,11 @@ def _weighted(rewriter: Rewriter, x: Value, axis: _Axis) -> Value:
         if not np.any(axis.weights[:, tap]):
             continue
         indices = rewriter.constant(np.clip(axis.indices[:, tap], 0, size - 1).astype(np.int32))
-        weights = rewriter.constant(axis.weights[:, tap].reshape(shape), name="weights")
+        factors = axis.weights[:, tap].reshape(shape).astype(dtype.numpy)
         picked = rewriter.emit(Gather(axis.axis), x, indices)
+        if picked.type.dtype is not dtype:
+            picked = rewriter.emit(Cast(dtype), picked)
+        weights = rewriter.constant(factors, name="weights")
         term = rewriter.emit(Binary(BinaryFunction.MUL), picked, weights)
         total = term if total is None else rewriter.emit(Binary(BinaryFunction.ADD), total, term)
     assert total is not None
