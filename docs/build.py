@@ -1,13 +1,14 @@
-"""Writes the pages that are made from the code: `ops.md`, `onnx-operators.md`, `passes.md`.
+"""Writes what is made from the code: `ops.md`, `onnx-operators.md`, `passes.md`, `npu_isa.h`.
 
 `make docs` runs it; tests compare the pages with the code.
 """
 
 import inspect
 import sys
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 
+from lepton_cc.codegen.npu.isa.header import header_text
 from lepton_cc.frontend.op_table import render_op_table
 from lepton_cc.ir.op_kind import OpKind, Trait
 from lepton_cc.ir.ops import REGISTRY
@@ -17,6 +18,7 @@ from lepton_cc.passes.manager import Pass
 OPS_PAGE = Path(__file__).resolve().parent / "ops.md"
 ONNX_OPERATORS_PAGE = OPS_PAGE.with_name("onnx-operators.md")
 PASSES_PAGE = OPS_PAGE.with_name("passes.md")
+NPU_HEADER = OPS_PAGE.parents[1] / "runtime_c" / "include" / "lepton" / "npu_isa.h"
 
 _HEAD = """\
 # Ops
@@ -70,7 +72,12 @@ def passes_page() -> str:
 
 
 def _pass_section(pass_class: type[Pass]) -> str:
-    defaults = [(field.name, str(field.default).lower()) for field in fields(pass_class)]
+    # Options without a plain default are tables, which only the compiler gives.
+    defaults = [
+        (field.name, str(field.default).lower())
+        for field in fields(pass_class)
+        if field.default is not MISSING
+    ]
     options = "".join(f"- `{name}={default}`\n" for name, default in defaults)
     manual = inspect.getdoc(pass_class)
     listed = f"{options}\n" if options else ""
@@ -82,10 +89,11 @@ def _first_line(docstring: str | None) -> str:
 
 
 def main() -> None:
-    """Write the pages."""
+    """Write the pages and the header."""
     OPS_PAGE.write_text(ops_page(), encoding="utf-8")
     PASSES_PAGE.write_text(passes_page(), encoding="utf-8")
     ONNX_OPERATORS_PAGE.write_text(render_op_table(), encoding="utf-8")
+    NPU_HEADER.write_text(header_text(), encoding="utf-8")
 
 
 if __name__ == "__main__":

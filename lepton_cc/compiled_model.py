@@ -6,6 +6,8 @@ from functools import cached_property
 from pathlib import Path
 
 from lepton_cc.artifacts.emit import Artifacts, EmitKind
+from lepton_cc.calibration.data import CalibrationSource
+from lepton_cc.calibration.quantize import quantization_options
 from lepton_cc.codegen.program import Port
 from lepton_cc.codegen.targets.loader import load_target
 from lepton_cc.compiler import Compilation, CompileOptions, compile_model
@@ -25,7 +27,7 @@ DEFAULT_TARGET = "x86-64"
 _BENCH_REPEATS = 5
 
 
-def compile(
+def compile(  # noqa: PLR0913  # options of the command line, by keyword
     model: AnyModel,
     *,
     target: str = DEFAULT_TARGET,
@@ -34,6 +36,9 @@ def compile(
     constants: Mapping[str, Array] | None = None,
     name: str = "",
     require_integer: bool = False,
+    quantize: str | None = None,
+    calibrate: CalibrationSource | None = None,
+    calibration_method: str | None = None,
 ) -> "CompiledModel":
     """Compiles an ONNX model: a path, or an `onnx.ModelProto`.
 
@@ -41,6 +46,10 @@ def compile(
     `opt` is 0 to 3 or "s". `dims` binds open dimensions by name; `constants` gives inputs a value
     that is known now, they vanish from the interface. `name` prefixes every symbol (default: the
     file's name). `require_integer` refuses a model of which anything stays float.
+
+    `quantize` is "w8a8" or "w4a8" and makes integers of a float model; `calibrate` are samples of
+    its inputs, an `.npz` or arrays `[samples, ...]` by input name, without which ranges are guessed
+    from random ones; `calibration_method` is "mse" (default), "minmax", "percentile" or "entropy".
 
     Raises:
         Refused: the model, or something it wants, is not supported; with every reason.
@@ -51,7 +60,13 @@ def compile(
     except ValueError:
         raise UsageError(f"opt={opt!r} is none of 0, 1, 2, 3, 's'") from None
     options = CompileOptions(
-        load_target(target), level, name, dims or {}, constants or {}, require_integer
+        load_target(target),
+        level,
+        name,
+        dims or {},
+        constants or {},
+        require_integer,
+        quantization=quantization_options(quantize, calibrate, calibration_method),
     )
     source = model_source(model)
     return CompiledModel(compile_model(source, options), model_sha256(source))
@@ -84,8 +99,10 @@ class CompiledModel:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the target has to say: which parts of it are not used, and why."""
-        return self.compilation.options.target.notes
+        """What the target has to say (which parts of it are not used, and why), and calibration."""
+        quantized = self.compilation.quantized
+        warning = "" if quantized is None else quantized.record.warning
+        return (*self.compilation.options.target.notes, *filter(None, [warning]))
 
     def run(
         self, inputs: Mapping[str, Array], *, threads: ThreadPool | None = None

@@ -8,6 +8,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from lepton_cc.calibration.quantize import (
+    QuantizationOptions,
+    QuantizedModel,
+    continued,
+    quantize,
+)
 from lepton_cc.codegen.assemble import assemble, c_identifier
 from lepton_cc.codegen.program import Program
 from lepton_cc.frontend.importer import import_model
@@ -30,7 +36,8 @@ class CompileOptions:
 
     name: prefix of every symbol; dims: sizes of open dimensions; constants: graph inputs that are
     known now and vanish from the interface; require_integer: whether a float op is an error;
-    profile: whether machine code has hooks that measure its layers.
+    quantization: how a float model becomes integers, None: it stays as it is; profile: whether
+    machine code has hooks that measure its layers.
     """
 
     target: Target
@@ -40,14 +47,16 @@ class CompileOptions:
     constants: Mapping[str, Array] = field(default_factory=dict)
     require_integer: bool = False
     profile: bool = False
+    quantization: QuantizationOptions | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Compilation:
     """Every stage of one compilation: what was imported, what passes made of it, the program.
 
-    `float_ops` is what stayed float when the integers were raised, each with its reason;
-    `stage_seconds` holds (stage, seconds) in order.
+    `imported` is the graph that states what is computed: the model's, or, if it was quantized here,
+    that with its quantization (`quantized` says how). `float_ops` is what stayed float when the
+    integers were raised, each with its reason; `stage_seconds` holds (stage, seconds) in order.
     """
 
     options: CompileOptions
@@ -57,6 +66,7 @@ class Compilation:
     program: Program
     float_ops: tuple[FloatOp, ...]
     stage_seconds: tuple[tuple[str, float], ...]
+    quantized: QuantizedModel | None = None
 
 
 class _FloatOps:
@@ -102,6 +112,11 @@ def compile_model(
     begin("import")
     imported = import_model(source, dims=dict(options.dims), constants=dict(options.constants))
     level = LEVELS[options.level]
+    quantized: QuantizedModel | None = None
+    if options.quantization is not None:
+        begin("quantize")
+        quantized = quantize(imported, options.quantization, observers)
+        imported, observers = quantized.graph, continued(observers)
     begin("passes")
     floats = _FloatOps(allowed=not options.require_integer)
     manager = PassManager(level.pipeline(options.target), (*observers, floats))
@@ -111,4 +126,5 @@ def compile_model(
     program = assemble(graph, name, options.target, level.schedule, reorder=level.reorder)
     begin("done")
     stages = tuple((s, b - a) for (s, a), (_, b) in itertools.pairwise(seconds))
-    return Compilation(options, imported, graph, manager.records, program, floats.found, stages)
+    records = manager.records if quantized is None else (*quantized.passes, *manager.records)
+    return Compilation(options, imported, graph, records, program, floats.found, stages, quantized)

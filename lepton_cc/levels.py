@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lepton_cc.codegen.lower.context import ScheduleOptions
+from lepton_cc.codegen.npu.placement import PlaceOnEngine
 from lepton_cc.ir.target import Target
 from lepton_cc.passes.canonicalize import Canonicalize
 from lepton_cc.passes.eliminate_common_subexpressions import EliminateCommonSubexpressions
@@ -55,9 +56,12 @@ class Level:
 
     def pipeline(self, target: Target) -> tuple[Step, ...]:
         """All passes on the way to a target."""
-        if not self.schedule.vectorize:
-            return (*self.passes, *self.fusion)
-        return (*self.passes, PrepareDotProducts(target.dot_product), *self.fusion)
+        middle: tuple[Step, ...] = ()
+        if target.engine is not None:
+            middle = (PlaceOnEngine(),)
+        elif self.schedule.vectorize:
+            middle = (PrepareDotProducts(target.dot_product),)
+        return (*self.passes, *middle, *self.fusion)
 
 
 # What a quantized model means is decided here, on every level.
@@ -87,6 +91,21 @@ _FULL: tuple[Step, ...] = (
     RecognizeOneHot(),
     RecognizeActivations(),
     LowerRecurrent(),
+    Repeat((PropagateLayout(), SinkReshapes(), _SIMPLIFY), limit=4),
+    FoldBatchnorm(),
+    RecognizeBias(),
+    _SIMPLIFY,
+)
+# What a float graph goes through before it is quantized: batch normalizations and biases are where
+# they stay, activations have one form.
+BEFORE_QUANTIZATION: tuple[Step, ...] = (
+    FoldConstants(),
+    PropagateLayout(),
+    Repeat((SinkReshapes(), _SIMPLIFY), limit=4),
+    RecognizeSoftmax(),
+    RecognizeNorms(),
+    RecognizeOneHot(),
+    RecognizeActivations(),
     Repeat((PropagateLayout(), SinkReshapes(), _SIMPLIFY), limit=4),
     FoldBatchnorm(),
     RecognizeBias(),

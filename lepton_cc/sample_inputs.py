@@ -80,7 +80,11 @@ def samples(ports: Sequence[Port], arrays: Mapping[str, Array]) -> Iterator[dict
 def _chosen(port: Port, ports: Sequence[Port], arrays: Mapping[str, Array]) -> Array:
     if port.name in arrays:
         return arrays[port.name]
-    fitting = [array for array in arrays.values() if _num_samples(port, array) is not None]
+    fitting = [
+        array
+        for array in arrays.values()
+        if num_stacked(port.type, array.dtype, array.shape) is not None
+    ]
     if len(ports) == 1 and len(fitting) == 1:
         return fitting[0]
     given = ", ".join(arrays) or "nothing"
@@ -91,19 +95,22 @@ def _chosen(port: Port, ports: Sequence[Port], arrays: Mapping[str, Array]) -> A
     )
 
 
-def _num_samples(port: Port, array: Array) -> int | None:
-    dims = port.type.dims
-    if array.dtype != port.type.dtype.numpy:
+def num_stacked(
+    type_: TensorType, dtype: np.dtype[np.generic], shape: tuple[int, ...]
+) -> int | None:
+    """How many samples of an input an array of this form holds; None if it does not fit."""
+    dims = type_.dims
+    if dtype != type_.dtype.numpy:
         return None
-    if array.shape == dims:
+    if shape == dims:
         return 1
-    if array.shape[1:] == dims or (dims[:1] == (1,) and array.shape[1:] == dims[1:]):
-        return int(array.shape[0])
+    if shape[1:] == dims or (dims[:1] == (1,) and shape[1:] == dims[1:]):
+        return int(shape[0])
     return None
 
 
 def _stack(port: Port, array: Array) -> Array:
-    num_samples = _num_samples(port, array)
+    num_samples = num_stacked(port.type, array.dtype, array.shape)
     if num_samples is None:
         given = f"{array.dtype}[{', '.join(map(str, array.shape))}]"
         raise refuse(

@@ -12,6 +12,7 @@ from lepton_cc.passes.fuse_reductions import FuseReductions
 from lepton_cc.passes.lower_recurrent import LowerRecurrent
 from lepton_cc.passes.prepare_dot_products import PrepareDotProducts
 from lepton_cc.passes.propagate_layout import PropagateLayout
+from lepton_cc.passes.quantize.insert_quantization import InsertQuantization
 from lepton_cc.passes.quantize.prove_accumulators import ProveAccumulators
 from lepton_cc.passes.quantize.raise_integers import RaiseIntegers
 from lepton_cc.passes.recognize_activations import RecognizeActivations
@@ -23,6 +24,7 @@ from lepton_cc.passes.registry import PassRegistry
 from lepton_cc.passes.sink_reshapes import SinkReshapes
 
 PASSES = PassRegistry()
+PASSES.add(InsertQuantization)
 PASSES.add(RaiseIntegers)
 PASSES.add(ProveAccumulators)
 PASSES.add(FoldConstants)

@@ -86,6 +86,7 @@ def manifest_document(
             "emit": list(emit),
             "profile": options.profile,
         },
+        "quantization": quantization_fields(compilation),
         "target": target_fields(program.target),
         "interface": {
             "name": program.name,
@@ -95,6 +96,22 @@ def manifest_document(
         "memory": dataclasses.asdict(memory),
         "layers": [dataclasses.asdict(layer) for layer in layers],
         "passes": pass_fields(compilation),
+    }
+
+
+def quantization_fields(compilation: Compilation) -> dict[str, object] | None:
+    """What a float model was quantized with; None if it is as it was given."""
+    if compilation.quantized is None:
+        return None
+    record = compilation.quantized.record
+    return {
+        "scheme": record.scheme.value,
+        "method": record.method.value,
+        "samples": record.num_samples,
+        "data_sha256": record.data_sha256,
+        "seed": record.seed,
+        "activations": record.num_activations,
+        "weights": record.num_weights,
     }
 
 

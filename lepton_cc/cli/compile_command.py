@@ -49,6 +49,9 @@ class _Wishes:
     help="lib, obj, asm, c, llvm, ir, program, elf [default: lib, and elf for a bare-metal core]",
 )
 @options.dims
+@options.quantize
+@options.calibrate
+@options.calibration_method
 @options.require_integer
 @click.option("--dump-ir", type=options.FILE, metavar="DIR", help="Write the graph of each pass.")
 @click.option(
@@ -80,6 +83,9 @@ def lepton_cc(
     name: str,
     emit: str,
     dims: tuple[str, ...],
+    quantize: str,
+    calibrate: Path | None,
+    calibration_method: str | None,
     require_integer: bool,
     dump_ir: Path | None,
     print_ir_after: tuple[str, ...],
@@ -91,6 +97,7 @@ def lepton_cc(
     jobs: int,
 ) -> None:
     """Compiles an ONNX model into the code that runs it."""
+    from lepton_cc.calibration.quantize import quantization_options
     from lepton_cc.codegen.targets.loader import load_target
     from lepton_cc.compiler import CompileOptions
     from lepton_cc.levels import OptLevel
@@ -107,6 +114,7 @@ def lepton_cc(
         options.read_dims(dims),
         require_integer=require_integer,
         profile=profile,
+        quantization=quantization_options(quantize, calibrate, calibration_method),
     )
     _compile(model, choices, wishes, session, jobs)
 
@@ -223,6 +231,9 @@ def _report(artifacts: "Artifacts", folder: Path, wishes: _Wishes) -> None:
     target = artifacts.compilation.program.target
     for note in target.notes:
         _note(f"{target.name}: {note}", wishes)
+    quantized = artifacts.compilation.quantized
+    if quantized is not None and quantized.record.warning:
+        click.echo(f"warning: {quantized.record.warning}", err=True)
     if wishes.as_json:
         document = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         click.echo(json.dumps({"folder": str(folder), **document}, indent=2, ensure_ascii=False))

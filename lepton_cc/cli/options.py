@@ -22,6 +22,24 @@ dims = click.option(
 require_integer = click.option(
     "--require-integer", is_flag=True, help="Refuse the model if anything stays float; list it."
 )
+quantize = click.option(
+    "--quantize",
+    type=click.Choice(["none", "w8a8", "w4a8"]),
+    default="none",
+    show_default=True,
+    help="Make integers of a float model: 8 or 4 bits for weights, 8 for activations.",
+)
+calibrate = click.option(
+    "--calibrate",
+    type=click.Path(path_type=Path),
+    metavar="DATA.npz",
+    help="Samples of the inputs, for --quantize [default: random ones, a guess].",
+)
+calibration_method = click.option(
+    "--calibration-method",
+    type=click.Choice(["mse", "minmax", "percentile", "entropy"]),
+    help="How ranges follow from the samples [default: mse].",
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 
 

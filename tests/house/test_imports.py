@@ -19,7 +19,7 @@ ROOMS_BELOW = {
 LIBRARY_HOMES = {
     "llvmlite": ("lepton_cc.codegen.llvm",),
     "onnx": ("lepton_cc.frontend", "lepton_cc.backend", "lepton_cc.verify"),
-    "onnxruntime": ("lepton_cc.calibrate", "lepton_cc.measure", "lepton_cc.verify"),
+    "onnxruntime": ("lepton_cc.measure", "lepton_cc.verify"),
     "ortools": ("lepton_cc.passes.memory",),
 }
 

@@ -1,0 +1,148 @@
+"""Post-training quantization: a float graph and samples in, a quantized graph and a record out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lepton_cc.calibration.data import (
+    MADE_UP_SEED,
+    CalibrationSource,
+    calibration_data,
+    made_up_data,
+)
+from lepton_cc.calibration.method import Method
+from lepton_cc.calibration.statistics import calibration_statistics
+from lepton_cc.ir.diagnostics import Code, UsageError, refuse
+from lepton_cc.ir.graph import Graph
+from lepton_cc.levels import BEFORE_QUANTIZATION
+from lepton_cc.passes.manager import Observer, PassManager, PassRecord
+from lepton_cc.passes.quantize.insert_quantization import InsertQuantization, refuse_quantized
+from lepton_cc.passes.quantize.quantization_points import quantization_points
+from lepton_cc.passes.quantize.weight_rounding import WeightScheme
+
+DEFAULT_METHOD = Method.MSE
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizationOptions:
+    """How a float model is to be quantized; `source` None: by samples that are made up."""
+
+    scheme: WeightScheme
+    source: CalibrationSource | None = None
+    method: Method = DEFAULT_METHOD
+
+
+NO_QUANTIZATION = "none"
+
+
+def quantization_options(
+    scheme: str | None, source: CalibrationSource | None, method: str | None
+) -> QuantizationOptions | None:
+    """The options by their names on the command line; None if the model stays as it is.
+
+    Raises:
+        UsageError: a name does not exist, or there are samples for a model that stays float.
+    """
+    if scheme is None or scheme == NO_QUANTIZATION:
+        if source is not None or method is not None:
+            raise UsageError("calibration needs a scheme: quantize w8a8 or w4a8")
+        return None
+    try:
+        chosen = WeightScheme(scheme)
+    except ValueError:
+        known = ", ".join([NO_QUANTIZATION, *(one.value for one in WeightScheme)])
+        raise UsageError(f"quantize={scheme!r} is none of {known}") from None
+    try:
+        how = DEFAULT_METHOD if method is None else Method(method)
+    except ValueError:
+        known = ", ".join(one.value for one in Method)
+        raise UsageError(f"calibration method {method!r} is none of {known}") from None
+    return QuantizationOptions(chosen, source, how)
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizationRecord:
+    """What a quantization was made with: enough to repeat it.
+
+    `data_sha256` is of the arrays that were used; empty, and `seed` set, if they were made up.
+    """
+
+    scheme: WeightScheme
+    method: Method
+    num_samples: int
+    data_sha256: str
+    seed: int | None
+    num_activations: int
+    num_weights: int
+
+    @property
+    def warning(self) -> str:
+        """What the user must be told; empty if nothing."""
+        if self.seed is None:
+            return ""
+        return (
+            f"quantized with {self.num_samples} made-up samples (standard normal, seed "
+            f"{self.seed}): ranges are guesses and accuracy may be lost; give real ones with "
+            "--calibrate DATA.npz"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizedModel:
+    """The float graph as it was quantized, the graph with its quantization, and how."""
+
+    prepared: Graph
+    graph: Graph
+    record: QuantizationRecord
+    passes: tuple[PassRecord, ...]
+
+
+def continued(observers: Sequence[Observer]) -> tuple[Observer, ...]:
+    """Observers of a pipeline that goes on with another's graph, which they have seen."""
+
+    def without_first(observer: Observer) -> Observer:
+        return lambda record, graph: observer(record, graph) if record.number else None
+
+    return tuple(without_first(observer) for observer in observers)
+
+
+def quantize(
+    imported: Graph, options: QuantizationOptions, observers: Sequence[Observer] = ()
+) -> QuantizedModel:
+    """Prepares a float graph, runs it on the samples, and puts in scales and integer weights.
+
+    Raises:
+        Refused: the model is quantized already or has nothing to quantize, or the data do not fit.
+    """
+    refuse_quantized(imported)
+    if options.source is None:
+        data = made_up_data(imported)
+    else:
+        data = calibration_data(imported, options.source)
+    preparation = PassManager(BEFORE_QUANTIZATION, observers)
+    prepared = preparation.run(imported)
+    points = quantization_points(prepared)
+    if not points.measured:
+        raise refuse(
+            Code.UNSUPPORTED_FORM,
+            "the model has no float operator that could compute with integers",
+            hint="compile it without --quantize",
+        )
+    statistics = calibration_statistics(prepared, data.samples(), options.method)
+    # Means of 8-bit weights' errors are far below a step of the result: measured, no correction of
+    # them moves accuracy by more than its noise. Those of 4-bit weights are worth points.
+    moments = statistics.moments if options.scheme is WeightScheme.W4A8 else {}
+    insertion = PassManager(
+        (InsertQuantization(options.scheme, statistics.ranges, moments),), continued(observers)
+    )
+    graph = insertion.run(prepared)
+    counts: Mapping[str, int] = dict(insertion.records[-1].rewrites)
+    record = QuantizationRecord(
+        options.scheme,
+        options.method,
+        statistics.num_samples,
+        data.sha256,
+        MADE_UP_SEED if data.is_made_up else None,
+        counts.get("quantize an activation", 0),
+        counts.get("quantize weights", 0),
+    )
+    return QuantizedModel(prepared, graph, record, (*preparation.records, *insertion.records))

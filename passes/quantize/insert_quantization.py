@@ -1,0 +1,227 @@
+"""Quantizing a float graph: pairs behind its points, integer weights and biases.
+
+What it leaves is what a QDQ model says; `raise_integers` makes integer ops of it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from lepton_cc.ir.builder import GraphBuilder
+from lepton_cc.ir.diagnostics import Code, refuse
+from lepton_cc.ir.graph import Graph, Location, Op, Value
+from lepton_cc.ir.ops.constant import Constant
+from lepton_cc.ir.ops.quantization import Dequantize, Quantize
+from lepton_cc.ir.rewrite import Statistics, without_dead_ops
+from lepton_cc.ir.tensor import Array
+from lepton_cc.passes.manager import Pass
+from lepton_cc.passes.quantize.activation_parameters import (
+    ActivationParameters,
+    Interval,
+    activation_parameters,
+)
+from lepton_cc.passes.quantize.channel_moments import ChannelMoments, importance, mean_shift
+from lepton_cc.passes.quantize.quantization_points import QuantizationPoints, quantization_points
+from lepton_cc.passes.quantize.weight_rounding import (
+    QuantizedWeights,
+    WeightScheme,
+    quantize_weights,
+    smallest_scales,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class InsertQuantization(Pass):
+    """Quantizes activations to i8 and constant weights to i8 or i4; biases become i32.
+
+    Accepts a float graph with its batch normalizations folded. `ranges` holds the interval of each
+    value by name; a value without one stays float. `moments` describe what contractions read, by
+    its name: with them biases make up for the mean error of rounded weights.
+    """
+
+    NAME: ClassVar[str] = "insert-quantization"
+    scheme: WeightScheme = WeightScheme.W8A8
+    ranges: Mapping[str, Interval] = field(default_factory=dict)
+    moments: Mapping[str, ChannelMoments] = field(default_factory=dict)
+
+    def run(self, graph: Graph, statistics: Statistics) -> Graph:
+        refuse_quantized(graph)
+        return _Inserter(self, graph, statistics).run()
+
+
+def refuse_quantized(graph: Graph) -> None:
+    """Refuses a model that states its quantization itself.
+
+    Raises:
+        Refused: the graph has a Quantize.
+    """
+    for op in graph.ops:
+        if isinstance(op.kind, Quantize):
+            raise refuse(
+                Code.UNSUPPORTED_FORM,
+                "the model is quantized already",
+                node=str(op.location),
+                hint="compile it without --quantize, or give the float model",
+            )
+
+
+class _Inserter:
+    """Copies a graph op by op; readers of a point are given what was dequantized."""
+
+    def __init__(self, options: InsertQuantization, graph: Graph, statistics: Statistics) -> None:
+        self._options = options
+        self._graph = graph
+        self._statistics = statistics
+        self._points: QuantizationPoints = quantization_points(graph)
+        self._parameters = self._known_parameters()
+        self._arrays = {
+            op.result: op.kind.value.array for op in graph.ops if isinstance(op.kind, Constant)
+        }
+        names = [v.name for v in graph.inputs]
+        names += [result.name for op in graph.ops for result in op.results]
+        self._builder = GraphBuilder(graph.name, names)
+        self._new: dict[Value, Value] = {}
+        # The parameters of what a new value was dequantized from.
+        self._behind: dict[Value, ActivationParameters] = {}
+
+    def run(self) -> Graph:
+        contractions = set(self._points.contractions)
+        for value in self._graph.inputs:
+            self._bind(value, self._builder.input(value.name, value.type), Location())
+        for op in self._graph.ops:
+            operands = tuple(None if v is None else self._new[v] for v in op.operands)
+            new = Op(op.kind, operands, op.results, op.location)
+            if op in contractions:
+                new = self._quantized_contraction(new, op.inputs[0].name)
+            self._builder.append(new)
+            for value in op.results:
+                self._bind(value, value, op.location)
+        outputs = [self._new[value] for value in self._graph.outputs]
+        return without_dead_ops(self._builder.finish(outputs, self._graph.output_names))
+
+    def _known_parameters(self) -> Mapping[Value, ActivationParameters]:
+        found = dict(self._points.fixed)
+        for value in self._points.measured:
+            if value.name in self._options.ranges:
+                found[value] = activation_parameters(self._options.ranges[value.name])
+        return found
+
+    def _bind(self, old: Value, new: Value, location: Location) -> None:
+        """Decides what the readers of `old` are given."""
+        if old in self._points.constants:
+            new = self._constant(old, location)
+        elif old in self._parameters:
+            new = self._pair(new, self._parameters[old], location)
+        else:
+            self._carry(old, new)
+        self._new[old] = new
+
+    def _carry(self, old: Value, new: Value) -> None:
+        """What moves dequantized elements has their scale."""
+        op = self._builder.producer(new)
+        if op is not None and op.inputs and old in self._points.moved:
+            behind = self._behind.get(op.inputs[0])
+            if behind is not None:
+                self._behind[new] = behind
+
+    def _pair(self, x: Value, by: ActivationParameters, location: Location) -> Value:
+        add = self._builder
+        scale = add.constant(np.asarray(by.scale), location, "scale")
+        zero_point = add.constant(
+            np.asarray(by.zero_point).astype(by.dtype.numpy), location, "zero_point"
+        )
+        parameters = (scale, zero_point)
+        integers = add.emit(
+            Quantize(by.dtype), x, *parameters, location=location, name=f"{x.name}.quantized"
+        )
+        reals = add.emit(
+            Dequantize(), integers, *parameters, location=location, name=f"{x.name}.dequantized"
+        )
+        self._behind[reals] = by
+        self._statistics.count("quantize an activation")
+        return reals
+
+    def _constant(self, old: Value, location: Location) -> Value:
+        array = self._arrays[old]
+        if not np.all(np.isfinite(array)):
+            return old
+        by = activation_parameters(Interval(float(array.min()), float(array.max())))
+        steps = np.rint(array.astype(np.float64) / float(by.scale)) + by.zero_point
+        integers = self._builder.constant(
+            np.clip(steps, -128, 127).astype(np.int8), location, f"{old.name}.quantized"
+        )
+        self._statistics.count("quantize a constant")
+        scale = np.asarray(by.scale)
+        reals = self._dequantized(integers, scale, location, zero_point=by.zero_point)
+        self._behind[reals] = by
+        return reals
+
+    def _dequantized(
+        self, x: Value, scales: Array, location: Location, *, zero_point: int = 0
+    ) -> Value:
+        operands = [x, self._builder.constant(scales, location, "scale")]
+        if zero_point:
+            typed = np.full(scales.shape, zero_point).astype(x.type.dtype.numpy)
+            operands.append(self._builder.constant(typed, location, "zero_point"))
+        name = f"{x.name.removesuffix('.quantized')}.dequantized"
+        return self._builder.emit(Dequantize(), *operands, location=location, name=name)
+
+    def _quantized_contraction(self, op: Op, source_name: str) -> Op:
+        """The op with dequantized weights and bias, if what it reads is quantized."""
+        x = op.inputs[0]
+        by = self._behind.get(x)
+        weights = self._arrays[op.inputs[1]]
+        bias = self._arrays[op.inputs[2]] if len(op.inputs) > 2 else None
+        if by is None or not np.all(np.isfinite(weights)):
+            return op
+        if bias is not None and not np.all(np.isfinite(bias)):
+            return op
+        moments = self._options.moments.get(source_name)
+        quantized, bias = self._rounded(op, weights, bias, by, moments)
+        operands = [x, self._weights(op, quantized)]
+        if bias is not None:
+            operands.append(self._bias(op, bias, by.scale * quantized.scales))
+        self._statistics.count("quantize weights")
+        return Op(op.kind, tuple(operands), op.results, op.location)
+
+    def _rounded(
+        self,
+        op: Op,
+        weights: Array,
+        bias: Array | None,
+        by: ActivationParameters,
+        moments: ChannelMoments | None,
+    ) -> tuple[QuantizedWeights, Array | None]:
+        """Integer weights, and the bias with what makes up for their rounding."""
+        columns = weights.shape[-1]
+        outputs = op.results[0].type.dims[-1]
+        weighed_by = None if moments is None else importance(op, moments)
+        smallest = smallest_scales(bias, by.scale, outputs)
+        # Groups of a transposed convolution share the columns.
+        smallest = smallest.reshape(-1, columns).max(axis=0)
+        dtype = self._options.scheme.dtype(weights.size)
+        quantized = quantize_weights(weights, dtype, smallest, weighed_by)
+        if moments is not None:
+            shift = mean_shift(op, moments, weights - quantized.reals)
+            if shift is not None:
+                known = np.zeros(outputs) if bias is None else bias.astype(np.float64)
+                bias = known + shift
+                self._statistics.count("correct a bias")
+        return quantized, bias
+
+    def _weights(self, op: Op, quantized: QuantizedWeights) -> Value:
+        name = f"{op.inputs[1].name}.quantized"
+        integers = self._builder.constant(quantized.integers, op.location, name)
+        return self._dequantized(integers, quantized.scales, op.location)
+
+    def _bias(self, op: Op, bias: Array, column_steps: Array) -> Value:
+        """i32 in steps of x_scale * w_scale[c]."""
+        steps = np.tile(column_steps, bias.size // column_steps.size).astype(np.float32)
+        integers = np.rint(bias.astype(np.float64) / steps.astype(np.float64))
+        name = f"{op.inputs[2].name}.quantized" if len(op.inputs) > 2 else "bias.quantized"
+        limit = float(np.iinfo(np.int32).max)
+        typed = np.clip(integers, -limit, limit).astype(np.int32)
+        value = self._builder.constant(typed, op.location, name)
+        return self._dequantized(value, steps, op.location)

@@ -1,0 +1,90 @@
+"""Constant weights to symmetric integers: a scale for each output channel, the last axis."""
+
+import enum
+from dataclasses import dataclass
+
+import numpy as np
+
+from lepton_cc.ir.dtype import DType, integer_bounds
+from lepton_cc.ir.tensor import Array
+
+# Weights of fewer elements keep a byte each in flash whatever their type is, so that 4 bits would
+# lose accuracy for nothing.
+SMALLEST_NARROW = 1024
+# Fractions of the largest magnitude at which 4-bit weights are tried to be cut off.
+_CLIP_RATIOS = np.linspace(1.0, 0.4, 61)
+# A bias stays below 2^30 steps, so that its sum with products stays an i32.
+_LARGEST_BIAS = float(1 << 30)
+
+
+class WeightScheme(enum.Enum):
+    """How wide quantized weights are; activations are 8 bits wide."""
+
+    W8A8 = "w8a8"
+    W4A8 = "w4a8"
+
+    def dtype(self, num_elements: int) -> DType:
+        """The integers of a weight tensor."""
+        narrow = self is WeightScheme.W4A8 and num_elements >= SMALLEST_NARROW
+        return DType.I4 if narrow else DType.I8
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizedWeights:
+    """real = integer * scale of its column; integers [..., C], scales f32[C]."""
+
+    integers: Array
+    scales: Array
+
+    @property
+    def reals(self) -> Array:
+        """What the integers stand for, in binary64."""
+        return np.asarray(self.integers.astype(np.float64) * self.scales.astype(np.float64))
+
+
+def quantize_weights(
+    weights: Array, dtype: DType, smallest_scales: Array, importance: Array | None = None
+) -> QuantizedWeights:
+    """Rounds weights [..., C] to the nearest integers of `dtype`.
+
+    8-bit scales are the largest magnitude over 127. Narrower ones are the scales with the least
+    squared error, each element's weighed by `importance` (broadcasts to the weights: the mean
+    square of what it is multiplied with). No scale is below `smallest_scales` [C].
+    """
+    wide = weights.astype(np.float64).reshape(-1, weights.shape[-1])
+    low, high = integer_bounds(dtype)
+    largest = np.abs(wide).max(axis=0, initial=0.0)
+    if dtype.bits >= 8:
+        # The lowest integer is left out: magnitudes are the same on both sides.
+        low, scales = -high, largest / high
+    else:
+        importances = np.ones_like(wide)
+        if importance is not None:
+            importances = np.broadcast_to(importance, weights.shape).reshape(wide.shape)
+        scales = _least_squares_scales(wide, importances, (low, high))
+    scales = np.where(largest > 0, np.maximum(scales, smallest_scales), 1.0).astype(np.float32)
+    integers = np.clip(np.rint(wide / scales.astype(np.float64)), low, high)
+    typed = integers.astype(np.int8).astype(dtype.numpy).reshape(weights.shape)
+    return QuantizedWeights(typed, scales)
+
+
+def _least_squares_scales(wide: Array, importances: Array, bounds: tuple[int, int]) -> Array:
+    low, high = bounds
+    # The wider side of the integers may serve the wider side of the weights only if it is negative.
+    whole = np.maximum(-wide.min(axis=0) / -low, wide.max(axis=0) / high)
+    whole = np.where(whole > 0, whole, 1.0)
+    best, scales = np.full(whole.shape, np.inf), whole
+    for ratio in _CLIP_RATIOS:
+        tried = whole * ratio
+        error = np.clip(np.rint(wide / tried), low, high) * tried - wide
+        total = np.sum(importances * error * error, axis=0)
+        scales = np.where(total < best, tried, scales)
+        best = np.minimum(total, best)
+    return scales
+
+
+def smallest_scales(bias: Array | None, x_scale: np.float32, columns: int) -> Array:
+    """The weight scales [C] under which a bias would not fit into an i32."""
+    if bias is None:
+        return np.zeros(columns)
+    return np.abs(bias.astype(np.float64)) / (float(x_scale) * _LARGEST_BIAS)
