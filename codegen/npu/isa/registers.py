@@ -133,6 +133,7 @@ REGISTERS = (
     Register("IRQ_RAW", 0x040, Access.READ, "interrupts raised"),
     Register("IRQ_MASK", 0x044, Access.READ_WRITE, "interrupts that reach the core"),
     Register("IRQ_CLEAR", 0x048, Access.WRITE, "1 clears"),
+    Register("IRQ_TAG", 0x04C, Access.READ, "tag of the last IRQ packet"),
     Register("FAULT_CODE", 0x050, Access.READ, "the first fault, 0 if none"),
     Register("FAULT_PC", 0x054, Access.READ, "byte offset in region 0 of the packet at fault"),
     Register("FAULT_ADDR", 0x058, Access.READ, "the address at fault, region in 31:28"),

@@ -1,0 +1,215 @@
+"""The emulated engine with memories of this process: streams in, faults, counters and bytes out."""
+
+import ctypes
+from collections.abc import Mapping
+from dataclasses import fields
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lepton_cc.codegen.npu.cycles import PacketCycles
+from lepton_cc.codegen.npu.isa.faults import Fault
+from lepton_cc.codegen.npu.isa.packets import Opcode
+from lepton_cc.codegen.npu.isa.regions import INTERNAL, NUM_REGIONS, OFFSET_BITS, WRITABLE, Region
+from lepton_cc.codegen.npu.isa.registers import (
+    REGISTERS,
+    Capability,
+    Control,
+    Counter,
+    Interrupt,
+    RegionAttribute,
+    Status,
+)
+from lepton_cc.codegen.npu.machine import Machine
+from lepton_cc.npu import abi
+from lepton_cc.npu.results import EngineCounters, EngineFault, EngineRun, RetiredPacket
+
+_OFFSETS = {register.name: register.offset for register in REGISTERS}
+_STRIDES = {register.name: register.stride for register in REGISTERS}
+_FOREVER = (1 << 64) - 1
+_MIN_PACKET_BYTES = 16
+_CYCLE_NAMES = tuple(field.name for field in fields(PacketCycles))
+
+
+class Engine:
+    """An engine and the memories that its regions stand for.
+
+        engine = Engine(native(256, system), {Region.CONSTANTS: weights, Region.OUTPUT0: result})
+        run = engine.run(stream)          # bytes of `encode_stream`
+        assert run.fault is None, run.fault
+
+    Memories are shared, not copied: what the stream writes is in the array afterwards. SPM and WBUF
+    keep their bytes from run to run, and are 0 after a fault's reset.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        memories: Mapping[Region, ArrayLike] | None = None,
+        *,
+        capabilities: Capability | None = None,
+    ) -> None:
+        """Powers the engine up and binds `memories`, as `bind` does.
+
+        `capabilities` replaces those of the machine.
+
+        Raises:
+            ToolchainError: the emulator cannot be built on this machine.
+            ValueError: the machine is impossible, or a memory cannot be bound.
+        """
+        self._library = abi.emulator_library()
+        self._config = abi.config_of(machine, capabilities)
+        size = self._library.lpt_emulator_bytes(ctypes.byref(self._config))
+        if size == 0:
+            raise ValueError(f"no engine can be like {machine}")
+        self._windows = (abi.Window * NUM_REGIONS)()
+        self._host_memory = abi.HostMemory(self._windows, NUM_REGIONS)
+        self._bus = abi.Bus(
+            ctypes.addressof(self._host_memory),
+            abi.READ(("lpt_host_read", self._library)),
+            abi.WRITE(("lpt_host_write", self._library)),
+        )
+        self._memory = np.zeros(size, np.uint8)
+        self._handle: int = self._library.lpt_emulator_create(
+            self._memory.ctypes.data, size, ctypes.byref(self._config), ctypes.byref(self._bus)
+        )
+        self._bound: dict[Region, NDArray[np.uint8]] = {}
+        for region, memory in (memories or {}).items():
+            self.bind(region, memory)
+
+    def bind(self, region: Region, memory: ArrayLike, *, writable: bool | None = None) -> None:
+        """Lets a region stand for a memory: a contiguous array, a bytearray, or read-only bytes.
+
+        The stream may write to it if `writable`; by default if the region is one that streams
+        write to, and the memory is not read-only.
+
+        Raises:
+            ValueError: SPM or WBUF, a memory that is not contiguous, larger than an address can
+                reach, or read-only and `writable`.
+        """
+        if region in INTERNAL:
+            raise ValueError(f"{region.name} is inside the engine")
+        raw = memory if isinstance(memory, np.ndarray) else np.frombuffer(memory, np.uint8)  # type: ignore[call-overload]  # any buffer
+        if not raw.flags.c_contiguous or raw.nbytes > 1 << OFFSET_BITS:
+            raise ValueError(f"memory of {region.name} is not contiguous, or too large")
+        content: NDArray[np.uint8] = raw.reshape(-1).view(np.uint8)
+        if writable is None:
+            writable = region in WRITABLE and bool(content.flags.writeable)
+        if writable and not content.flags.writeable:
+            raise ValueError(f"memory of {region.name} is read-only")
+        base = region << OFFSET_BITS
+        self._bound[region] = content  # kept alive: the window is a bare pointer
+        self._windows[region] = abi.Window(content.ctypes.data, base, content.nbytes, writable)
+        attributes = RegionAttribute.READ | (RegionAttribute.WRITE if writable else 0)
+        self.store("REGION_BASE", base, index=region)
+        self.store("REGION_SIZE", content.nbytes, index=region)
+        self.store("REGION_ATTR", attributes, index=region)
+
+    def run(self, stream: bytes, *, watchdog: int = 0, record: bool = False) -> EngineRun:
+        """Runs a stream from its CHECK to END or to a fault.
+
+        An engine that stands in FAULT is reset before, which clears SPM and WBUF. `watchdog` is
+        in cycles, 0 for the default of 2^30. `record` fills `packets` of the result.
+        """
+        if self.status is Status.FAULT:
+            self.reset()
+        self.bind(Region.STREAM, stream)
+        log = abi.Log(None, 0, 0)
+        if record:
+            capacity = len(stream) // _MIN_PACKET_BYTES
+            records = (abi.Retired * capacity)()
+            log = abi.Log(records, capacity, 0)
+            hook = ctypes.cast(self._library.lpt_log_retired, ctypes.c_void_p)
+            hooks = abi.Hooks(ctypes.addressof(log), hook)
+            self._library.lpt_emulator_set_hooks(self._handle, ctypes.byref(hooks))
+        self.store("IRQ_CLEAR", Interrupt.DONE | Interrupt.USER | Interrupt.TRACE_FULL)
+        self.start(len(stream), watchdog=watchdog)
+        self.advance(_FOREVER)
+        self._library.lpt_emulator_set_hooks(self._handle, None)
+        return EngineRun(
+            status=self.status,
+            fault=self.fault,
+            counters=self.counters,
+            interrupts=Interrupt(self.load("IRQ_RAW")),
+            packets=tuple(_retired(log.records[i]) for i in range(log.count)),
+        )
+
+    def start(self, stream_bytes: int, *, begin: int = 0, watchdog: int = 0) -> None:
+        """Begins a run of what is bound to STREAM, from the byte `begin` on; see `advance`."""
+        self.store("QBASE", begin)
+        self.store("QSIZE", stream_bytes)
+        self.store("WDOG", watchdog)
+        self.store("CTRL", Control.RUN)
+
+    def advance(self, cycles: int) -> Status:
+        """Lets so many cycles of a run pass, or what is left of it."""
+        return Status(self._library.lpt_emulator_advance(self._handle, cycles))
+
+    def reset(self) -> None:
+        """SOFT_RESET."""
+        self.store("CTRL", Control.SOFT_RESET)
+
+    def load(self, register: str, *, index: int = 0, high: bool = False) -> int:
+        """Reads a register by its name in `REGISTERS`; `high`: the word behind it."""
+        offset = _OFFSETS[register] + index * _STRIDES[register] + (4 if high else 0)
+        return int(self._library.lpt_emulator_load(self._handle, offset))
+
+    def store(self, register: str, value: int, *, index: int = 0) -> None:
+        """Writes a register by its name in `REGISTERS`."""
+        offset = _OFFSETS[register] + index * _STRIDES[register]
+        self._library.lpt_emulator_store(self._handle, offset, value)
+
+    @property
+    def status(self) -> Status:
+        """Bits 1:0 of STATUS."""
+        return Status(self.load("STATUS") & 3)
+
+    @property
+    def fault(self) -> EngineFault | None:
+        """The fault that the engine stands in."""
+        code = Fault(self.load("FAULT_CODE"))
+        if code is Fault.NONE:
+            return None
+        info = self.load("FAULT_INFO")
+        return EngineFault(
+            code, self.load("FAULT_PC"), info >> 16, info & 0xFFFF, self.load("FAULT_ADDR")
+        )
+
+    @property
+    def counters(self) -> EngineCounters:
+        """All counters, since RUN."""
+        return EngineCounters(
+            *(
+                self.load("PMU_COUNT", index=counter)
+                | self.load("PMU_COUNT", index=counter, high=True) << 32
+                for counter in Counter
+            )
+        )
+
+    @property
+    def scratchpad(self) -> NDArray[np.uint8]:
+        """SPM as it stands, shared and writable; no host of real hardware can see it."""
+        begin = self._library.lpt_emulator_scratchpad(self._handle)
+        return self._inside(begin, self._config.spm_bytes)
+
+    @property
+    def weight_buffer(self) -> NDArray[np.uint8]:
+        """WBUF as it stands, shared and writable; no host of real hardware can see it."""
+        begin = self._library.lpt_emulator_weight_buffer(self._handle)
+        return self._inside(begin, self._config.wbuf_bytes)
+
+    def _inside(self, address: int, size_bytes: int) -> NDArray[np.uint8]:
+        offset = address - self._memory.ctypes.data
+        return self._memory[offset : offset + size_bytes]
+
+
+def _retired(record: abi.Retired) -> RetiredPacket:
+    return RetiredPacket(
+        pc=record.pc,
+        opcode=Opcode(record.opcode),
+        sequence=record.sequence,
+        layer=record.layer,
+        begin=record.begin,
+        completion=record.completion,
+        cycles=PacketCycles(**{name: getattr(record.cycles, name) for name in _CYCLE_NAMES}),
+    )
