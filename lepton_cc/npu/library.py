@@ -1,7 +1,7 @@
 """Builds the emulator of `runtime_c/npu/emulator` for this machine, once, and loads it.
 
-The library lies in the user's cache, under a name made of the sources, the compiler and its flags;
-it appears there by a rename, so that processes that build at the same time do not disturb each other.
+The library lies in the user's cache, under a name made of the sources, the compiler and its flags.
+It appears there by a rename, so that processes may build it at the same time.
 """
 
 import ctypes
