@@ -1,16 +1,27 @@
 """From a graph to a program: storage, kernels, order, memory plan."""
 
+import itertools
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lepton_cc.codegen.costs import num_macs
 from lepton_cc.codegen.in_place import overwritable_operands
 from lepton_cc.codegen.kernel.legalize import legalize
 from lepton_cc.codegen.kernel.printer import print_kernel
-from lepton_cc.codegen.lower.context import LoweredKernel, ScheduleOptions, Scratch
+from lepton_cc.codegen.lower.context import Binding, LoweredKernel, ScheduleOptions, Scratch
 from lepton_cc.codegen.lower.dispatch import lower_op
+from lepton_cc.codegen.npu.constants import ConstantPool
+from lepton_cc.codegen.npu.engine_program import (
+    OuterPlace,
+    bind_segment,
+    link_segments,
+    port_record,
+)
+from lepton_cc.codegen.npu.payload import Binding as PortBinding
+from lepton_cc.codegen.npu.segment import Segment, compile_segment
+from lepton_cc.codegen.npu.systems.loader import machine_of
 from lepton_cc.codegen.program import (
     CONSTANT_ALIGNMENT,
     Call,
@@ -24,6 +35,7 @@ from lepton_cc.codegen.storage import StorageMap, assign_storage
 from lepton_cc.ir.graph import Graph, Op, Value
 from lepton_cc.ir.ops.constant import Constant
 from lepton_cc.ir.ops.fused import Fused
+from lepton_cc.ir.ops.segment import EngineSegment
 from lepton_cc.ir.target import Target
 from lepton_cc.ir.tensor import Array, Tensor
 from lepton_cc.passes.memory import (
@@ -44,13 +56,24 @@ _PLAIN_ALIGNMENT = 16
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One kernel call before memory has places: the op, its kernel, the scratch that it needs."""
+    """One call before memory has places: the op, its kernel, the scratch that it needs.
+
+    `segment` instead of a kernel: the op runs on the tensor engine.
+    """
 
     op: Op
-    lowered: LoweredKernel
+    lowered: LoweredKernel | None
     scratch: tuple[str, ...]
     reads: tuple[str, ...]
     writes: tuple[str, ...]
+    segment: Segment | None = None
+
+    @property
+    def bindings(self) -> tuple[Binding, ...]:
+        """What the kernel is given; a segment gets its operands and results."""
+        if self.lowered is None:
+            return (*self.op.inputs, *self.op.results)
+        return self.lowered.bindings
 
 
 def assemble(
@@ -65,13 +88,59 @@ def assemble(
     constants = {
         op.result: op.kind.value.array for op in storage.graph.ops if isinstance(op.kind, Constant)
     }
+    pool = ConstantPool()
     steps = [
-        _lowered_step(number, op, target, options, constants, storage)
+        _engine_step(op, target, storage, pool)
+        if isinstance(op.kind, EngineSegment)
+        else _lowered_step(number, op, target, options, constants, storage)
         for number, op in enumerate(storage.computing_ops)
         if any(result.type.num_elements for result in op.results)
     ]
     plan, order = _plan(steps, storage, target, reorder=reorder)
-    return _program(name, target, storage, [steps[i] for i in order], plan, constants)
+    ordered = [steps[i] for i in order]
+    program = _program(name, target, storage, ordered, plan, constants)
+    return _with_engine(program, storage, ordered, pool)
+
+
+def _engine_step(op: Op, target: Target, storage: StorageMap, pool: ConstantPool) -> _Step:
+    assert isinstance(op.kind, EngineSegment)
+    assert target.engine is not None
+    segment = compile_segment(op.kind.body, machine_of(target.engine), pool)
+    reads = dict.fromkeys(storage.storage[value] for value in op.inputs)
+    writes = tuple(storage.storage[result] for result in op.results)
+    return _Step(op, None, (), tuple(reads), writes, segment)
+
+
+def _with_engine(
+    program: Program, storage: StorageMap, steps: Sequence[_Step], pool: ConstantPool
+) -> Program:
+    """The program with its segments bound to their memory, and their payload."""
+    if program.target.engine is None or not any(step.segment for step in steps):
+        return program
+    bound = []
+    for step, call in zip(steps, program.calls, strict=True):
+        if step.segment is not None:
+            places = [_OUTER[place.role](place) for place in call.arguments]
+            count = len(step.op.inputs)
+            bound.append(bind_segment(step.segment, places[:count], places[count:]))
+    records = [
+        port_record(port.name, value, is_output=is_output)
+        for ports, values, is_output in (
+            (program.inputs, storage.graph.inputs, False),
+            (program.outputs, storage.graph.outputs, True),
+        )
+        for port, value in zip(ports, values, strict=True)
+    ]
+    machine = machine_of(program.target.engine)
+    engine = link_segments(machine, bound, pool.content(), program.arena_bytes, records)
+    return replace(program, engine=engine)
+
+
+_OUTER: Mapping[Role, Callable[[Place], OuterPlace]] = {
+    Role.ARENA: lambda place: OuterPlace(PortBinding.ARENA, place.position),
+    Role.INPUT: lambda place: OuterPlace(PortBinding.INPUT, place.position),
+    Role.OUTPUT: lambda place: OuterPlace(PortBinding.OUTPUT, place.position),
+}
 
 
 def _lowered_step(
@@ -120,7 +189,7 @@ def _plan(
         for name in sorted(used)
     ]
     for step in steps:
-        sizes = [b for b in step.lowered.bindings if isinstance(b, Scratch)]
+        sizes = [b for b in step.bindings if isinstance(b, Scratch)]
         for name, scratch in zip(step.scratch, sizes, strict=True):
             storages.append(Storage(name, scratch.size * scratch.dtype.size_bytes, alignment))
     graph = StepGraph(
@@ -134,7 +203,7 @@ def _plan(
 
 def _in_place(steps: Sequence[_Step], storage: StorageMap) -> Iterator[InPlace]:
     for number, step in enumerate(steps):
-        if len(step.op.results) != 1:
+        if len(step.op.results) != 1 or step.lowered is None:
             continue
         output = step.writes[0]
         for value in overwritable_operands(step.op):
@@ -154,18 +223,20 @@ def _program(
     blob = _Blob()
     functions = _Functions(steps)
     calls: list[Call] = []
+    segments = itertools.count()
     for step in steps:
-        function = functions.of(step)
+        function = None if step.lowered is None else functions.of(step)
         calls.append(
             Call(
-                function.kernel.name,
+                "" if function is None else function.kernel.name,
                 _places(step, storage, plan, constants, blob),
                 _operation(step.op),
                 step.op.results[0].name,
                 step.op.results[0].type,
                 step.op.location,
                 num_macs(step.op),
-                step.lowered.bindings.index(step.op.results[0]),
+                step.bindings.index(step.op.results[0]),
+                None if function is not None else next(segments),
             )
         )
     return Program(
@@ -192,6 +263,7 @@ class _Functions:
 
     def of(self, step: _Step) -> KernelFunction:
         """The kernel of a step."""
+        assert step.lowered is not None
         aliased = _aliased_parameters(step)
         if self._alike[_likeness(step.op)] == 1:
             return self._new(step, aliased)
@@ -206,6 +278,7 @@ class _Functions:
         return tuple(self._all)
 
     def _new(self, step: _Step, aliased: frozenset[str]) -> KernelFunction:
+        assert step.lowered is not None
         kernel = replace(step.lowered.kernel, name=f"k{len(self._all)}")
         self._all.append(KernelFunction(kernel, aliased))
         return self._all[-1]
@@ -219,7 +292,7 @@ def _likeness(op: Op) -> Hashable:
 def _aliased_parameters(step: _Step) -> frozenset[str]:
     """Parameters that an in-place plan may give one storage: the result and what it overwrites."""
     overwritable = set(overwritable_operands(step.op)) if len(step.op.results) == 1 else set()
-    if not overwritable:
+    if not overwritable or step.lowered is None:
         return frozenset()
     shared = {*overwritable, *step.op.results}
     return frozenset(
@@ -240,7 +313,7 @@ def _places(
 ) -> tuple[Place, ...]:
     places: list[Place] = []
     scratch = iter(step.scratch)
-    for binding in step.lowered.bindings:
+    for binding in step.bindings:
         if isinstance(binding, Scratch):
             places.append(Place(Role.ARENA, plan.offsets[next(scratch)]))
         elif isinstance(binding, Tensor):
@@ -275,7 +348,7 @@ class _Blob:
 
 
 def _operation(op: Op) -> str:
-    if isinstance(op.kind, Fused):
+    if isinstance(op.kind, Fused | EngineSegment):
         inner = [o for o in op.kind.body.ops if not isinstance(o.kind, Constant)]
         return "+".join(o.kind.mnemonic for o in inner)
     return op.kind.mnemonic

@@ -8,12 +8,13 @@ from lepton_cc.ir.ops.fused import Fused
 from lepton_cc.ir.ops.integer_scan import QuantizedGruScan, QuantizedLstmScan
 from lepton_cc.ir.ops.matmul import MatMul
 from lepton_cc.ir.ops.scan import GruScan, LstmScan, RnnScan
+from lepton_cc.ir.ops.segment import EngineSegment
 
 
 def num_macs(op: Op) -> int:
     """Multiply-adds of an op, padded taps included; 0 for what does not multiply and accumulate."""
     kind = op.kind
-    if isinstance(kind, Fused):
+    if isinstance(kind, Fused | EngineSegment):
         return sum(num_macs(inner) for inner in kind.body.ops)
     if isinstance(kind, Conv):
         weights = op.inputs[1].type.dims

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from lepton_cc.codegen.kernel.ir import Kernel
 from lepton_cc.codegen.kernel.printer import print_kernel
+from lepton_cc.codegen.npu.engine_program import EngineProgram
 from lepton_cc.ir.graph import Location
 from lepton_cc.ir.target import Target
 from lepton_cc.ir.tensor import Tensor
@@ -50,7 +51,8 @@ class Call:
     """One kernel call: which kernel, on which places, for which ONNX nodes.
 
     `operation` is what the graph called it, `num_macs` its multiply-adds, `result_argument` the
-    position of its (first) result among the arguments.
+    position of its (first) result among the arguments. `segment`: the call runs that segment of
+    the tensor engine, and no kernel.
     """
 
     kernel: str
@@ -61,6 +63,7 @@ class Call:
     location: Location
     num_macs: int = 0
     result_argument: int = 0
+    segment: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,7 @@ class Program:
     constants: tuple[tuple[Tensor, int], ...]
     constants_bytes: int
     plan: MemoryPlan
+    engine: EngineProgram | None = None
 
     @property
     def arena_bytes(self) -> int:
@@ -111,6 +115,7 @@ def print_program(program: Program) -> str:
     lines += [f"  constants {program.constants_bytes} bytes, arena {program.arena_bytes} bytes"]
     for call in program.calls:
         places = ", ".join(f"{p.role.value}+{p.position}" for p in call.arguments)
-        lines.append(f"  {call.kernel}({places})  // {call.operation} {call.location}")
+        callee = call.kernel if call.segment is None else f"engine segment {call.segment}"
+        lines.append(f"  {callee}({places})  // {call.operation} {call.location}")
     kernels = [print_kernel(function.kernel) for function in program.kernels]
     return "\n".join([*lines, "}", "", *kernels])

@@ -34,6 +34,18 @@ class MemoryRegion:
 
 
 @dataclass(frozen=True, slots=True)
+class Engine:
+    """The tensor engine beside a control core: which member of lepton-npu, in which system.
+
+    `system` names a built-in system or a TOML file; `spm_bytes`: a scratchpad of another size.
+    """
+
+    macs: int
+    system: str
+    spm_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """A CPU (or the control core of an NPU) as code generation sees it.
 
@@ -65,6 +77,7 @@ class Target:
     regions: tuple[MemoryRegion, ...] = ()
     notes: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
+    engine: Engine | None = None
 
     def lanes(self, size_bytes: int) -> int:
         """Elements of a vector register for elements of that size; 1 without vectors."""

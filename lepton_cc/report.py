@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from lepton_cc.codegen.npu.isa.registers import Counter
 from lepton_cc.codegen.program import Call, Port, Program
 from lepton_cc.generated_code import GeneratedCode
 
@@ -57,6 +58,7 @@ class LayerReport:
 
     `read_bytes` and `written_bytes` are the sizes of the buffers that it is given, scratch and
     constants included; `num_macs` its multiply-adds. `uses_matrices`: on the matrix unit.
+    `cycles`: of the tensor engine, estimated, which is what it takes; 0 on other processors.
     """
 
     number: int
@@ -70,6 +72,7 @@ class LayerReport:
     written_bytes: int
     kernel: str
     uses_matrices: bool = False
+    cycles: int = 0
 
 
 def memory_report(program: Program, code: GeneratedCode) -> MemoryReport:
@@ -99,6 +102,8 @@ def layer_reports(program: Program) -> tuple[LayerReport, ...]:
 
 
 def _layer(number: int, call: Call, program: Program) -> LayerReport:
+    if call.segment is not None:
+        return _segment(number, call, call.segment, program)
     kernel = program.kernels_by_name()[call.kernel].kernel
     sizes = [(b.written, b.size * b.dtype.size_bytes) for b in kernel.parameters]
     return LayerReport(
@@ -113,6 +118,26 @@ def _layer(number: int, call: Call, program: Program) -> LayerReport:
         written_bytes=sum(size for written, size in sizes if written),
         kernel=call.kernel,
         uses_matrices=bool(kernel.matrices),
+    )
+
+
+def _segment(number: int, call: Call, segment: int, program: Program) -> LayerReport:
+    """The row of a segment: bytes are those that cross its border."""
+    assert program.engine is not None
+    engine = program.engine.segments[segment]
+    counters = engine.timeline.counters
+    return LayerReport(
+        number=number,
+        operation=call.operation,
+        nodes=call.location.nodes,
+        result=call.result,
+        dtype=call.result_type.dtype.value,
+        shape=call.result_type.dims,
+        num_macs=call.num_macs,
+        read_bytes=counters[Counter.CONSTANT_BYTES] + counters[Counter.SYSTEM_READ_BYTES],
+        written_bytes=counters[Counter.SYSTEM_WRITE_BYTES],
+        kernel=f"engine segment {segment}",
+        cycles=engine.timeline.cycles,
     )
 
 

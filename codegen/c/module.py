@@ -33,6 +33,10 @@ _FLOAT_RULES = """\
 #pragma STDC FP_CONTRACT OFF
 #endif
 """
+_ENGINE_DECLARATION = """\
+lepton_status lepton_npu_invoke(const void *payload, uint32_t segment, void *arena,
+    const void *const *inputs, void *const *outputs);
+"""
 _MAY_ALIAS = """\
 /* The arena holds values of different types one after the other. */
 #if defined(__GNUC__) || defined(__clang__)
@@ -78,6 +82,9 @@ class _CModule:
         parts = [head, prelude(dtypes, support)]
         if program.constants_bytes:
             parts.append(f"extern const uint8_t {self._name}_weights[];\n")
+        if program.engine is not None:
+            parts.append(f"extern const uint8_t {self._name}_payload[];\n")
+            parts.append(_ENGINE_DECLARATION)
         for function, emitted in zip(program.kernels, kernels, strict=True):
             parts.append(emitted.text)
             if function.kernel.parallel_loop is not None:
@@ -131,9 +138,28 @@ class _CModule:
         lines = [f"    (void){word};" for word, role in used.items() if role not in roles]
         functions = program.kernels_by_name()
         for call in program.calls:
-            lines += self._call(call, functions[call.kernel].kernel)
-        head = f"static void {name}_execute({', '.join(parameters)})"
+            if call.segment is not None:
+                lines += self._engine_call(call, call.segment)
+            else:
+                lines += self._call(call, functions[call.kernel].kernel)
+        lines.append("    return LEPTON_OK;")
+        head = f"static lepton_status {name}_execute({', '.join(parameters)})"
         return "\n".join([head, "{", *lines, "}", ""])
+
+    def _engine_call(self, call: Call, segment: int) -> Sequence[str]:
+        """Runs a segment of the tensor engine; the structs of ports are arrays of pointers."""
+        note = f"    /* engine: {comment(str(call.location))} */"
+        return [
+            note,
+            "    {",
+            f"        const lepton_status status = lepton_npu_invoke({self._name}_payload, "
+            f"{segment}u, arena,",
+            "            (const void *const *)(const void *)in, (void *const *)(const void *)out);",
+            "        if (status != LEPTON_OK) {",
+            "            return status;",
+            "        }",
+            "    }",
+        ]
 
     def _call(self, call: Call, kernel: Kernel) -> Sequence[str]:
         symbol = self._symbol(call.kernel)
@@ -180,8 +206,7 @@ class _CModule:
                 f"const {name}_outputs *out, void *arena{extra})",
                 "{",
                 *self._checks(),
-                f"    {name}_execute({arguments});",
-                "    return LEPTON_OK;",
+                f"    return {name}_execute({arguments});",
                 "}",
                 "",
             ]

@@ -31,6 +31,7 @@ from lepton_cc.ir.target import Target
 # The status codes of lepton.h that entry points return.
 _OK, _NULL_ARGUMENT, _MISALIGNED_ARENA, _UNSUPPORTED_CPU = 0, -1, -2, -6
 _ARENA_ALIGNMENT = 16
+_ENGINE_DECLARATION = "declare i32 @lepton_npu_invoke(ptr, i32, ptr, ptr, ptr)"
 
 
 def emit_module(
@@ -150,7 +151,7 @@ class _ModuleEmitter:
     def _execute(self) -> str:
         linkage = "" if self._in_process else "internal "
         lines = [
-            f"define {linkage}void @{self._program.name}_execute"
+            f"define {linkage}{self._result} @{self._program.name}_execute"
             "(ptr %in, ptr %out, ptr %arena, ptr %weights, ptr %parallel"
             f"{', ptr %ticks' if self._has_hooks else ''}) #0 {{",
             "entry:",
@@ -173,10 +174,40 @@ class _ModuleEmitter:
         for number, call in enumerate(self._program.calls):
             if self._has_hooks:
                 lines += read_clock(number)
-            lines += self._call(number, call, functions[call.kernel])
+            if call.segment is not None:
+                lines += self._engine_call(number, call.segment)
+            else:
+                lines += self._call(number, call, functions[call.kernel])
         if self._has_hooks:
             lines += read_clock(len(self._program.calls))
-        return "\n".join([*lines, "  ret void", "}", ""])
+        return "\n".join([*lines, self._return, "}", ""])
+
+    @property
+    def _result(self) -> str:
+        """What `NAME_execute` gives: a status where the engine may refuse."""
+        return "void" if self._program.engine is None else "i32"
+
+    @property
+    def _status(self) -> str:
+        return "" if self._program.engine is None else "%status = "
+
+    @property
+    def _return(self) -> str:
+        return "  ret void" if self._program.engine is None else f"  ret i32 {_OK}"
+
+    def _engine_call(self, number: int, segment: int) -> list[str]:
+        """Runs a segment through the driver; what it refuses ends the run."""
+        self._intrinsics.add(_ENGINE_DECLARATION)
+        tag = f"e{number}"
+        return [
+            f"  %{tag} = call i32 @lepton_npu_invoke(ptr @{self._program.name}_payload, "
+            f"i32 {segment}, ptr %arena, ptr %in, ptr %out)",
+            f"  %{tag}.ok = icmp eq i32 %{tag}, {_OK}",
+            f"  br i1 %{tag}.ok, label %{tag}.next, label %{tag}.stop",
+            f"{tag}.stop:",
+            f"  ret i32 %{tag}",
+            f"{tag}.next:",
+        ]
 
     @property
     def _no_ticks(self) -> str:
@@ -256,7 +287,8 @@ class _ModuleEmitter:
                 "  br label %again",
                 "again:",
                 "  %done = phi i64 [ 0, %entry ], [ %next, %again ]",
-                f"  call void @{name}_execute(ptr %in, ptr %out, ptr %arena, ptr %weights, "
+                f"  call {self._result} @{name}_execute"
+                "(ptr %in, ptr %out, ptr %arena, ptr %weights, "
                 f"ptr null{self._no_ticks}) noinline",
                 "  %next = add i64 %done, 1",
                 "  %more = icmp ult i64 %next, %last",
@@ -272,15 +304,18 @@ class _ModuleEmitter:
 
     def _weights(self) -> str:
         blob = self._program.constants_blob() or bytes(CONSTANT_ALIGNMENT)
-        escaped = "".join(_ESCAPES[byte] for byte in blob)
-        name = self._program.name
-        return (
-            f"@{name}_weights = internal constant [{len(blob)} x i8] "
-            f'c"{escaped}", section "{self._section()}", align {CONSTANT_ALIGNMENT}\n'
-        )
+        engine = self._program.engine
+        payload = "" if engine is None else self._bytes("payload", engine.payload)
+        return self._bytes("weights", blob) + payload
 
-    def _section(self) -> str:
-        return f".rodata.{self._program.name}_weights"
+    def _bytes(self, suffix: str, content: bytes) -> str:
+        """Bytes as a constant in a section of its own."""
+        escaped = "".join(_ESCAPES[byte] for byte in content)
+        symbol = f"{self._program.name}_{suffix}"
+        return (
+            f"@{symbol} = internal constant [{len(content)} x i8] "
+            f'c"{escaped}", section ".rodata.{symbol}", align {CONSTANT_ALIGNMENT}\n'
+        )
 
     def _entry_points(self) -> list[str]:
         name = self._program.name
@@ -302,9 +337,9 @@ class _ModuleEmitter:
                         f"define i32 @{name}_run{suffix}"
                         f"(ptr %in, ptr %out, ptr %arena{extra}) #0 {{",
                         *checks,
-                        f"  call void @{name}_execute"
+                        f"  {self._status}call {self._result} @{name}_execute"
                         f"(ptr %in, ptr %out, ptr %arena, ptr @{name}_weights, {last})",
-                        f"  ret i32 {_OK}",
+                        f"  ret i32 {'%status' if self._status else _OK}",
                         "}",
                         "",
                     ]

@@ -9,7 +9,7 @@ from pathlib import Path
 from lepton_cc.codegen.llvm.compile import host_features
 from lepton_cc.codegen.llvm.matrix_unit import is_permitted
 from lepton_cc.ir.diagnostics import Code, refuse
-from lepton_cc.ir.target import DotProduct, Execution, MemoryRegion, Target
+from lepton_cc.ir.target import DotProduct, Engine, Execution, MemoryRegion, Target
 
 _FOLDER = Path(__file__).parent
 HOST = "host"
@@ -96,9 +96,18 @@ def _target(name: str, table: Mapping[str, object], path: Path) -> Target:
         values["regions"] = tuple(MemoryRegion(key, int(size)) for key, size in regions.items())
         values["notes"] = tuple(map(str, _list(values.get("notes", []))))
         values["aliases"] = tuple(map(str, _list(values.get("aliases", []))))
+        values["engine"] = _engine(values.get("engine"))
         return Target(**values)  # type: ignore[arg-type]  # keys were checked; values come next
     except (TypeError, ValueError) as error:
         raise refuse(Code.TARGET_UNSUPPORTED, f"target {path}: {error}") from error
+
+
+def _engine(value: object) -> Engine | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise ValueError("engine is not a table")
+    return Engine(**value)
 
 
 def _list(value: object) -> list[object]:

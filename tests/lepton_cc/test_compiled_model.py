@@ -120,9 +120,3 @@ def test_an_unknown_attribute(path: Path) -> None:
     with pytest.raises(AttributeError, match="no attribute 'kompile'"):
         _ = lepton_cc.kompile
     assert {"compile", "CompiledModel"} <= set(dir(lepton_cc))
-
-
-def test_the_npu_says_what_it_does_not_use(path: Path, model: lepton_cc.CompiledModel) -> None:
-    assert model.notes == ()
-    (note,) = lepton_cc.compile(path, target="lepton-npu").notes
-    assert note.startswith("every op runs on the control core")
