@@ -7,7 +7,7 @@
               | MatrixStore(matrix, buffer, index, stride)
     expr      = Const | Var | Load(buffer, index) | Unary | Binary | Compare | Select
               | Cast | Bitcast | MulAdd | LoadWord | PackedWord | Dot
-              | RoundedProduct | QuantizedSum   (until `legalize` expands them)
+              | RoundedProduct | RoundedQuotient | QuantizedSum   (until `legalize` expands them)
 
 Meaning:
 - Buffers are flat arrays of one element type; `Load` and `Store` take an element index. Loads of a
@@ -23,10 +23,11 @@ Meaning:
 - `INDEX` is the target's address-sized signed integer: index arithmetic never overflows it.
 - Float arithmetic is IEEE 754, round to nearest even, never contracted or reordered; `MulAdd` is
   fused where the target has the instruction and two roundings elsewhere.
-- `RoundedProduct` is the requantization of docs/numerics.md, `QuantizedSum` its addition, and its
-  multiplication, whose product is scaled and added to the zero point. `LoadWord` reads neighbouring
-  small integers as one i32, little endian, `PackedWord` makes one of single bytes; `Dot` multiplies
-  the small integers of two such words pairwise and adds all products to an i32.
+- `RoundedProduct` is the requantization of docs/numerics.md, `RoundedQuotient` its quantization,
+  `QuantizedSum` its addition, and its multiplication, whose product is scaled and added to the zero
+  point. `LoadWord` reads neighbouring small integers as one i32, little endian, `PackedWord` makes
+  one of single bytes; `Dot` multiplies the small integers of two such words pairwise and adds all
+  products to an i32.
 - A matrix is a register of rows of 32-bit words. `MatrixLoad` fills it with rows that start
   `stride` elements apart (0: the same row again), `MatrixStore` writes its words as i32.
   `MatrixDot` adds to word (i, j) of a sum, for all k, the products of the four u8 of lhs's word
@@ -342,6 +343,24 @@ class RoundedProduct(Expr):
 
     def operands(self) -> tuple[Expr, ...]:
         return (self.value, self.scale)
+
+
+# Far outside every range that is quantized to, and exact as a float and as an i32.
+FAR_QUOTIENT = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RoundedQuotient(Expr):
+    """RNE(f32(value / divisor)) as i32, at most FAR_QUOTIENT in magnitude, 0 for NaN.
+
+    value is f32, the divisor a binary32 number from 2^-60 to 2^60.
+    """
+
+    value: Expr
+    divisor: float
+
+    def operands(self) -> tuple[Expr, ...]:
+        return (self.value,)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

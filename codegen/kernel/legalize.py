@@ -9,6 +9,7 @@ from lepton_cc.codegen.kernel.ir import (
     MulAdd,
     QuantizedSum,
     RoundedProduct,
+    RoundedQuotient,
     Unary,
     UnaryOp,
     expressions,
@@ -19,6 +20,7 @@ from lepton_cc.codegen.kernel.math.quantized_sum import (
     quantized_sum_float,
     quantized_sum_integer,
 )
+from lepton_cc.codegen.kernel.math.quotient import rounded_quotient, rounded_quotient_fused
 from lepton_cc.codegen.kernel.math.requantize import (
     fused_multiply_add,
     rounded_product_float,
@@ -29,6 +31,7 @@ from lepton_cc.codegen.kernel.rewrite import rewrite
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.target import Target
 
+_EXPANDABLE = Unary | RoundedProduct | RoundedQuotient | QuantizedSum
 _ROUNDINGS = frozenset({UnaryOp.FLOOR, UnaryOp.CEIL, UnaryOp.TRUNC, UnaryOp.ROUND_EVEN})
 
 
@@ -65,6 +68,9 @@ def expand(
         if isinstance(expr, RoundedProduct):
             expansion = rounded_product_float if floats else rounded_product_integer
             return expansion(expr.value, expr.scale, expr.low, expr.high)
+        if isinstance(expr, RoundedQuotient):
+            quotient = rounded_quotient_fused if fused else rounded_quotient
+            return quotient(expr.value, expr.divisor)
         if isinstance(expr, QuantizedSum):
             by_integers = None if floats else quantized_sum_integer(expr)
             return quantized_sum_float(expr, fma) if by_integers is None else by_integers
@@ -87,7 +93,7 @@ def _has_expandable(kernel: Kernel) -> bool:
         expr = pending.pop()
         if expr in seen:
             continue
-        if isinstance(expr, Unary | RoundedProduct | QuantizedSum):
+        if isinstance(expr, _EXPANDABLE):
             return True
         seen.add(expr)
         pending.extend(expr.operands())

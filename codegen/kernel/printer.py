@@ -29,6 +29,7 @@ from lepton_cc.codegen.kernel.ir import (
     PackedWord,
     QuantizedSum,
     RoundedProduct,
+    RoundedQuotient,
     ScalarType,
     Select,
     Stmt,
@@ -152,6 +153,8 @@ class _Printer:
             return f"mul_add({', '.join(parts)})"
         if isinstance(expr, RoundedProduct):
             return f"rounded_product<{expr.low}, {expr.high}>({', '.join(parts)})"
+        if isinstance(expr, RoundedQuotient):
+            return f"rounded_quotient({parts[0]}, {expr.divisor.hex()})"
         if isinstance(expr, QuantizedSum):
             scales = f"{expr.lhs_scale!r}, {expr.rhs_scale!r}, {expr.offset!r}"
             bounds = f"{expr.magnitude}, {expr.low}, {expr.high}"

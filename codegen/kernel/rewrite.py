@@ -28,6 +28,7 @@ from lepton_cc.codegen.kernel.ir import (
     PackedWord,
     QuantizedSum,
     RoundedProduct,
+    RoundedQuotient,
     Select,
     Stmt,
     Store,
@@ -109,14 +110,14 @@ def with_operands(expr: Expr, operands: tuple[Expr, ...]) -> Expr:
             return Compare(type_, op, lhs, rhs)
         case Select(type_), (condition, on_true, on_false):
             return Select(type_, condition, on_true, on_false)
-        case Cast(type_), (operand,):
+        case Cast(type_) | Bitcast(type_), (operand,):
             return type(expr)(type_, operand)
-        case Bitcast(type_), (operand,):
-            return Bitcast(type_, operand)
         case MulAdd(type_), (lhs, rhs, addend):
             return MulAdd(type_, lhs, rhs, addend)
         case RoundedProduct(type_, _, _, low, high), (value, scale):
             return RoundedProduct(type_, value, scale, low, high)
+        case RoundedQuotient(type_, _, divisor), (value,):
+            return RoundedQuotient(type_, value, divisor)
         case QuantizedSum(), (lhs, rhs):
             return replace(expr, lhs=lhs, rhs=rhs)
         case LoadWord(type_, buffer), (index,):

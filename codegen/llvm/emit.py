@@ -25,6 +25,10 @@ from lepton_cc.codegen.llvm.expressions import ExpressionEmitter, Operand
 from lepton_cc.ir.diagnostics import InternalError
 from lepton_cc.ir.dtype import DType
 
+# A vector of AVX-512, which stores any of its bytes.
+_MASKED_BYTES = 64
+_BYTES = frozenset({DType.I8, DType.U8})
+
 
 class FunctionEmitter(ExpressionEmitter):
     """Emits the body of one LLVM function."""
@@ -182,12 +186,40 @@ class FunctionEmitter(ExpressionEmitter):
                 base = self._emit(statement.index)
             self._store_at(buffer, base, value)
             return
+        if stride is not None and self._has_byte_masks(buffer, stride, lane[1]):
+            with self._scalar_lane(lane[0], 0):
+                base = self._emit(statement.index)
+            self._store_apart(buffer, base, value, stride)
+            return
         for number in range(lane[1]):
             with self._scalar_lane(lane[0], number):
                 at = self._emit(statement.index)
                 kind = self._type_text(value.type, value.lanes)
                 element = self._line(f"extractelement {kind} {value.text}, i32 {number}")
                 self._store_at(buffer, at, Operand(element, value.type))
+
+    def _has_byte_masks(self, buffer: Buffer, stride: int, lanes: int) -> bool:
+        """Whether lanes that many bytes apart are stored by vectors whose other bytes stay."""
+        wide = self._target.vector_bytes == _MASKED_BYTES and buffer.dtype in _BYTES
+        return wide and stride in (2, 4) and lanes * stride % _MASKED_BYTES == 0
+
+    def _store_apart(self, buffer: Buffer, at: Operand, value: Operand, stride: int) -> None:
+        count, vector = _MASKED_BYTES // stride, f"<{_MASKED_BYTES} x i8>"
+        stored = [byte % stride == 0 for byte in range(_MASKED_BYTES)]
+        mask = ", ".join(f"i1 {int(is_stored)}" for is_stored in stored)
+        store, pointer = "@llvm.masked.store.v64i8.p0", self._address(buffer, at)
+        self.intrinsics.add(f"declare void {store}({vector}, ptr, i32 immarg, <64 x i1>)")
+        given = f"<{value.lanes} x i8>"
+        for first in range(0, value.lanes, count):
+            order = ", ".join(
+                f"i32 {first + byte // stride}" if is_stored else "i32 poison"
+                for byte, is_stored in enumerate(stored)
+            )
+            operands = f"{given} {value.text}, {given} poison, <{_MASKED_BYTES} x i32> <{order}>"
+            spread = self._line(f"shufflevector {operands}")
+            here = self._line(f"getelementptr i8, ptr {pointer}, i64 {first * stride}")
+            operands = f"{vector} {spread}, ptr {here}, i32 1, <{_MASKED_BYTES} x i1> <{mask}>"
+            self._lines.append(f"  call void {store}({operands})")
 
     def _store_at(self, buffer: Buffer, at: Operand, value: Operand) -> None:
         if value.type is DType.BOOL:

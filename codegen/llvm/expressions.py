@@ -312,20 +312,33 @@ class ExpressionEmitter:
                 bytes_ = self._insert(bytes_, part, number)
             return Operand(self._line(f"bitcast <4 x i8> {bytes_.text} to i32"), expr.type)
         first, second, third, fourth = (part.text for part in parts)
-        low = self._shuffled(first, second, lanes, range(2 * lanes))
-        high = self._shuffled(third, fourth, lanes, range(2 * lanes))
-        by_lane = [part * lanes + lane for lane in range(lanes) for part in range(4)]
-        words = self._shuffled(low, high, 2 * lanes, by_lane)
-        whole = self._type_text(DType.I32, lanes)
-        text = self._line(f"bitcast <{4 * lanes} x i8> {words} to {whole}")
-        return Operand(text, expr.type, lanes)
+        low = self._shuffled("i8", lanes, first, second, range(2 * lanes))
+        high = self._shuffled("i8", lanes, third, fourth, range(2 * lanes))
+        joined = self._shuffled("i8", 2 * lanes, low, high, range(4 * lanes))
+        # Words of four channels to their places, then bytes within 128 bits: two cheap shuffles.
+        # Freezing keeps LLVM from joining these steps into dear ones.
+        whole, narrow = self._type_text(DType.I32, lanes), f"<{4 * lanes} x i8>"
+        frozen = self._line(f"freeze {narrow} {joined}")
+        words = self._line(f"bitcast {narrow} {frozen} to {whole}")
+        words = self._permuted("i32", lanes, words, _transposed(4, lanes // 4))
+        frozen = self._line(f"freeze {whole} {words}")
+        fields = self._line(f"bitcast {whole} {frozen} to {narrow}")
+        order = [16 * part + at for part in range(lanes // 4) for at in _transposed(4, 4)]
+        fields = self._permuted("i8", 4 * lanes, fields, order)
+        return Operand(self._line(f"bitcast {narrow} {fields} to {whole}"), expr.type, lanes)
 
-    def _shuffled(self, lhs: str, rhs: str, width: int, order: Iterable[int]) -> str:
-        """The bytes of two vectors of `width` bytes in an order."""
-        mask = ", ".join(f"i32 {number}" for number in order)
-        vector = f"<{width} x i8>"
+    def _permuted(self, element: str, width: int, value: str, order: Iterable[int]) -> str:
+        """The elements of a vector of `width` in an order."""
+        vector = f"<{width} x {element}>"
         return self._line(
-            f"shufflevector {vector} {lhs}, {vector} {rhs}, <{2 * width} x i32> <{mask}>"
+            f"shufflevector {vector} {value}, {vector} poison, <{width} x i32> <{_mask(order)}>"
+        )
+
+    def _shuffled(self, element: str, width: int, lhs: str, rhs: str, order: Iterable[int]) -> str:
+        """The elements of two vectors of `width` in an order."""
+        vector = f"<{width} x {element}>"
+        return self._line(
+            f"shufflevector {vector} {lhs}, {vector} {rhs}, <{2 * width} x i32> <{_mask(order)}>"
         )
 
     def _emit_dot(self, expr: Dot) -> Operand:
@@ -476,6 +489,15 @@ class ExpressionEmitter:
     def _label(self, name: str) -> None:
         self._lines.append(f"{name}:")
         self._block = name
+
+
+def _transposed(rows: int, columns: int) -> tuple[int, ...]:
+    """Element numbers of a matrix in the order of its columns."""
+    return tuple(row * columns + column for column in range(columns) for row in range(rows))
+
+
+def _mask(order: Iterable[int]) -> str:
+    return ", ".join(f"i32 {number}" for number in order)
 
 
 _COMPARE = {

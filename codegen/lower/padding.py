@@ -2,11 +2,11 @@
 
 import math
 
-from lepton_cc.codegen.kernel.ir import Block, Expr, index
-from lepton_cc.codegen.kernel.schedule import loop, vectorized
+from lepton_cc.codegen.kernel.ir import Block, Expr, If, index
+from lepton_cc.codegen.kernel.schedule import loop, nest, vectorized
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.source import Index, Source, linearize
-from lepton_cc.codegen.lower.store import store_elements
+from lepton_cc.codegen.lower.store import is_worth_threads, store_elements
 from lepton_cc.ir.ops.movement import Pad
 
 
@@ -26,20 +26,43 @@ def store_padded(context: KernelContext, kind: Pad, x: Source, fill: Expr) -> Bl
 
 
 def _fill_and_copy(context: KernelContext, kind: Pad, x: Source, fill: Expr) -> Block:
-    """Fills everything, then stores the elements inside in the order that suits their reads."""
-    sink = context.sink
+    """Fills a slice, then stores the elements inside in the order that suits their reads.
 
-    def filled(number: Expr) -> Block:
-        return (sink.store_linear(number, (number,), fill),)
+    Slices are those of the first dimension that is more than one; threads may share them.
+    """
+    sink, dims = context.sink, context.sink.type.dims
+    axis = next((axis for axis, dim in enumerate(dims[:-1]) if dim > 1), 0)
+    below = math.prod(dims[axis + 1 :])
+    first, count = kind.low[axis], x.type.dims[axis]
 
-    lanes = context.lanes(sink.type.dtype)
-    around = vectorized(context.names, sink.type.num_elements, lanes, filled)
+    def slice_(position: Expr) -> Block:
+        start = position * below
 
-    def inside(at: Index) -> Expr:
-        moved = tuple(i + low for i, low in zip(at, kind.low, strict=True))
-        return linearize(moved, sink.type.dims)
+        def filled(number: Expr) -> Block:
+            return (sink.store_linear(start + number, (start + number,), fill),)
 
-    return around + store_elements(context, x, inside)
+        def outer(inside: Expr) -> Index:
+            return (*(index(0),) * axis, inside)
+
+        def number(at: Index) -> Expr:
+            moved = (i + low for i, low in zip(at, kind.low[axis + 1 :], strict=True))
+            return linearize((*outer(position), *moved), dims)
+
+        around = vectorized(context.names, below, context.lanes(sink.type.dtype), filled)
+        row = Source(
+            x.type.with_shape(x.type.dims[axis + 1 :]),
+            lambda at: x.at((*outer(position - first), *at)),
+        )
+        copied: Block = ()
+        if x.type.num_elements:
+            copied = store_elements(context, row, number, parallel=False)
+        if count == dims[axis]:
+            return around + copied
+        within = If(position >= first, (If(position < first + count, copied),))
+        return (*around, within)
+
+    parallel = is_worth_threads(context, sink.type)
+    return nest(context.names, (dims[axis],), lambda at: slice_(at[0]), parallel=parallel)
 
 
 class _Padding:

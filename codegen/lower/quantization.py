@@ -2,27 +2,41 @@
 
 from collections.abc import Sequence
 
-from lepton_cc.codegen.kernel.ir import Expr, Unary, UnaryOp, maximum, minimum, select
+from lepton_cc.codegen.kernel.ir import Const, Expr, RoundedQuotient, maximum, minimum
 from lepton_cc.codegen.kernel.math import convert
+from lepton_cc.codegen.kernel.math.quotient import bounded_integer
 from lepton_cc.codegen.lower.representation import compute_type
 from lepton_cc.ir.dtype import DType, integer_bounds
 from lepton_cc.ir.ops.quantization import Dequantize, Quantize
 from lepton_cc.ir.types import TensorType
 
-# Far outside every range that is quantized to, and exact as a float and as an i32.
-_FAR = float(1 << 20)
+# `RoundedQuotient` takes divisors from here to the reciprocal.
+_LEAST_DIVISOR = 2.0**-60
 
 
 def quantized(kind: Quantize, values: Sequence[Expr], operands: Sequence[TensorType]) -> Expr:
     """saturate(round(x / scale) + zero_point), as `ir.ops.quantization` defines it."""
     wide = DType.F64 if operands[0].dtype is DType.F64 else DType.F32
-    ratio = values[0].cast(wide) / values[1].cast(wide)
+    scale = values[1]
+    divisor = _divisor(scale)
+    if wide is DType.F32 and not kind.dtype.is_float and divisor is not None:
+        quotient = RoundedQuotient(DType.I32, values[0].cast(wide), divisor)
+        return _saturated(kind, quotient, values)
+    ratio = values[0].cast(wide) / scale.cast(wide)
     if kind.dtype.is_float:
         return convert(ratio, wide, kind.dtype, saturate=kind.saturate)
+    return _saturated(kind, bounded_integer(ratio), values)
+
+
+def _divisor(scale: Expr) -> float | None:
+    """The scale, if it is a constant that `RoundedQuotient` takes."""
+    if not isinstance(scale, Const) or scale.type is not DType.F32:
+        return None
+    return float(scale.value) if _LEAST_DIVISOR <= scale.value <= 1 / _LEAST_DIVISOR else None
+
+
+def _saturated(kind: Quantize, number: Expr, values: Sequence[Expr]) -> Expr:
     low, high = integer_bounds(kind.dtype)
-    rounded = Unary(wide, UnaryOp.ROUND_EVEN, ratio)
-    bounded = minimum(maximum(rounded, -_FAR), _FAR)
-    number = select(ratio.equals(ratio), bounded, 0.0).cast(DType.I32)
     if len(values) > 2:
         number = number + values[2].cast(DType.I32)
     return minimum(maximum(number, low), high).cast(compute_type(kind.dtype))

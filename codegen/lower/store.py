@@ -3,14 +3,16 @@
 from collections.abc import Callable, Sequence
 
 from lepton_cc.codegen.kernel.affine import coefficient
-from lepton_cc.codegen.kernel.ir import INDEX, Block, Expr, Load, Var
-from lepton_cc.codegen.kernel.schedule import nest, vectorized
+from lepton_cc.codegen.kernel.ir import INDEX, Block, Expr, Load, Var, index
+from lepton_cc.codegen.kernel.schedule import Body, nest, pieces, vectorized
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.source import Index, Source, linearize
 from lepton_cc.ir.types import TensorType
 
 # Short loops are left alone: below this many elements threads cost more than they give.
 _PARALLEL_ELEMENTS = 16384
+# What a thread takes at least of a flat loop: whole vectors and cache lines of every type.
+_PIECE_ELEMENTS = 2048
 
 
 def store_tensor(context: KernelContext, source: Source) -> Block:
@@ -29,18 +31,49 @@ def store_tensor(context: KernelContext, source: Source) -> Block:
         def flat(number: Expr) -> Block:
             return (sink.store_linear(number, (number,), source.at_linear(number)),)
 
-        return vectorized(context.names, total, context.lanes(sink.type.dtype), flat)
+        return _flat_vectors(context, total, flat)
     return store_elements(context, source, lambda at: linearize(at, dims))
 
 
+def _flat_vectors(context: KernelContext, total: int, body: Body) -> Block:
+    """A vector loop over all elements, in pieces that threads may share."""
+    lanes, names = context.lanes(context.sink.type.dtype), context.names
+    if total < 2 * _PIECE_ELEMENTS or not is_worth_threads(context, context.sink.type):
+        return vectorized(names, total, lanes, body)
+    whole, rest = divmod(total, _PIECE_ELEMENTS)
+
+    def piece(start: Expr, count: int) -> Block:
+        return vectorized(names, count, lanes, lambda number: body(start + number))
+
+    return pieces(
+        names,
+        whole,
+        lambda number: piece(number * _PIECE_ELEMENTS, _PIECE_ELEMENTS),
+        (lambda: piece(index(whole * _PIECE_ELEMENTS), rest)) if rest else None,
+        parallel=True,
+    )
+
+
+def is_worth_threads(context: KernelContext, type_: TensorType) -> bool:
+    """Whether the loops over a tensor's elements may be split between threads."""
+    return context.options.parallelize and type_.num_elements >= _PARALLEL_ELEMENTS
+
+
 def store_elements(
-    context: KernelContext, source: Source, number: Callable[[Index], Expr]
+    context: KernelContext,
+    source: Source,
+    number: Callable[[Index], Expr],
+    *,
+    parallel: bool = True,
 ) -> Block:
-    """Stores each element of `source` at the sink's element `number(index)`."""
+    """Stores each element of `source` at the sink's element `number(index)`.
+
+    With `parallel` the loops may be split between threads, if that is worth it.
+    """
     dims, sink = source.type.dims, context.sink
     lanes = context.lanes(sink.type.dtype)
     lane_axis = _lane_axis(source, lanes)
-    parallel = context.options.parallelize and source.type.num_elements >= _PARALLEL_ELEMENTS
+    parallel = parallel and is_worth_threads(context, source.type)
 
     def row(outer: tuple[Expr, ...]) -> Block:
         def element(along: Expr) -> Block:
