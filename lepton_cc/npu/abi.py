@@ -26,7 +26,8 @@ class Config(ctypes.Structure):
             (name, _U32)
             for name in (
                 "macs", "lanes", "spm_bytes", "wbuf_bytes", "accumulators", "line_buffer_bytes",
-                "decoder_weights", "capabilities", "setup_cycles", "spm_rate", "constants_in_spm",
+                "decoder_weights", "capabilities", "setup_cycles",
+                "prefix_divisor", "spm_rate", "constants_in_spm",
                 "constants_rate", "constants_latency", "system_rate", "system_latency",
                 "requantize", "add", "mul", "table", "fused_add", "fused_table",
                 "num_modes", "num_depthwise_modes",
@@ -150,7 +151,7 @@ def config_of(machine: Machine, capabilities: Capability | None = None) -> Confi
         chip.macs, chip.lanes, chip.spm_bytes, chip.wbuf_bytes, chip.accumulators,
         chip.line_buffer_bytes, chip.decoder_weights,
         capabilities_of(machine) if capabilities is None else capabilities,
-        machine.setup_cycles, machine.spm_rate, system.shared,
+        machine.setup_cycles, machine.prefix_divisor, machine.spm_rate, system.shared,
         system.constants.rate, system.constants.latency, system.system.rate, system.system.latency,
         costs.requantize, costs.add, costs.mul, costs.table, costs.fused_add, costs.fused_table,
         len(chip.modes), len(chip.depthwise_modes),

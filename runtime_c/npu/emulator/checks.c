@@ -5,6 +5,7 @@
 #define MAX_ZERO_POINT 255
 #define EXPONENT_MASK 0x7F800000u
 #define SIGN_MASK 0x80000000u
+#define SLICE_ALIGNMENT 4u
 
 void lpt_require(lpt_checker *checker, bool condition, uint32_t code, uint32_t word,
                  uint32_t address)
@@ -26,14 +27,12 @@ void lpt_require_legal(lpt_checker *checker, bool condition, uint32_t word)
 
 void lpt_require_in_spm(lpt_checker *checker, uint32_t address, uint32_t word)
 {
-    lpt_require(checker, LPT_REGION_OF(address) == LPT_REGION_SPM, LPT_FAULT_ILLEGAL_FIELD, word,
-                address);
+    lpt_require_legal(checker, LPT_REGION_OF(address) == LPT_REGION_SPM, word);
 }
 
 void lpt_require_inside(lpt_checker *checker, uint32_t address, uint32_t word)
 {
-    lpt_require(checker, lpt_is_internal(LPT_REGION_OF(address)), LPT_FAULT_ILLEGAL_FIELD, word,
-                address);
+    lpt_require_legal(checker, lpt_is_internal(LPT_REGION_OF(address)), word);
 }
 
 void lpt_require_zero_point(lpt_checker *checker, int32_t zero_point, uint32_t word)
@@ -75,18 +74,22 @@ void lpt_require_offset(lpt_checker *checker, uint32_t bits, uint32_t word)
     lpt_require(checker, is_zero || is_normal(bits), LPT_FAULT_BAD_SCALE, word, 0u);
 }
 
+void lpt_require_unused_scale(lpt_checker *checker, uint32_t bits, uint32_t word)
+{
+    lpt_require(checker, bits == 0u, LPT_FAULT_BAD_SCALE, word, 0u);
+}
+
 void lpt_require_ring(lpt_checker *checker, const lpt_map *map, uint32_t height, uint32_t word)
 {
     const bool has_rings =
         (checker->emulator->config.capabilities & LPT_CAPABILITY_RINGS) != 0u;
 
     if (map->ring_rows == 0u) {
-        lpt_require_legal(checker, map->ring_start == 0u, word);
-    } else {
-        lpt_require_legal(checker,
-                          has_rings && map->ring_start < map->ring_rows && height <= map->ring_rows,
-                          word);
+        return;
     }
+    lpt_require_legal(checker,
+                      has_rings && map->ring_start < map->ring_rows && height <= map->ring_rows,
+                      word);
 }
 
 void lpt_require_extent(lpt_checker *checker, uint32_t address, uint64_t extent,
@@ -100,10 +103,17 @@ void lpt_require_extent(lpt_checker *checker, uint32_t address, uint64_t extent,
         lpt_require(checker, inside && (region->attributes & LPT_REGION_ATTR_READ) != 0u,
                     LPT_FAULT_READ_OUT_OF_BOUNDS, word, address);
     } else {
+        lpt_require(checker, inside, LPT_FAULT_WRITE_OUT_OF_BOUNDS, word, address);
         lpt_require(checker, (region->attributes & LPT_REGION_ATTR_WRITE) != 0u,
                     LPT_FAULT_WRITE_TO_READ_ONLY, word, address);
-        lpt_require(checker, inside, LPT_FAULT_WRITE_OUT_OF_BOUNDS, word, address);
     }
+}
+
+void lpt_require_slice(lpt_checker *checker, const lpt_slice *slice, uint32_t word)
+{
+    lpt_require(checker, slice->address % SLICE_ALIGNMENT == 0u, LPT_FAULT_MISALIGNED, word,
+                slice->address);
+    lpt_require_extent(checker, slice->address, slice->bytes, LPT_READS, word);
 }
 
 void lpt_require_map(lpt_checker *checker, const lpt_map *map, lpt_extent extent,
@@ -181,25 +191,37 @@ static void check_reserved(lpt_checker *checker, const lpt_packet *packet, uint3
     }
 }
 
-/* Fields and shapes, then what fits and how long it takes, then extents. */
-#define CHECK_OPERANDS(kind)                                                                   \
-    do {                                                                                       \
-        const lpt_##kind op = lpt_##kind##_of(packet->words);                                  \
-        lpt_check_##kind##_fields(checker, &op);                                               \
-        if (lpt_passed(checker)) {                                                             \
-            lpt_require(checker, lpt_packet_cycles(config, packet->words, cycles) != 0,        \
-                        LPT_FAULT_EXCEEDS_CAPACITY, mode_word, 0u);                            \
-            lpt_check_##kind##_extents(checker, &op);                                          \
-        }                                                                                      \
+/* Legal values, then scales, then what fits and how long it takes, then operands. */
+#define CHECK_OPERANDS(kind)                                                            \
+    do {                                                                                \
+        const lpt_##kind op = lpt_##kind##_of(packet->words);                           \
+        lpt_check_##kind##_values(checker, &op);                                        \
+        lpt_check_##kind##_scales(checker, &op);                                        \
+        check_capacity(checker, packet, cycles);                                        \
+        if (lpt_passed(checker)) {                                                      \
+            lpt_check_##kind##_extents(checker, &op);                                   \
+        }                                                                               \
     } while (0)
+
+/* Needs no scales. */
+#define lpt_check_table_scales(checker, op) ((void)(checker), (void)(op))
+#define lpt_check_dma_scales(checker, op) ((void)(checker), (void)(op))
+
+static void check_capacity(lpt_checker *checker, const lpt_packet *packet, lpt_cycles *cycles)
+{
+    const bool is_matmul = lpt_get(packet->words, LPT_HEADER_OPCODE) == LPT_OPCODE_MATMUL;
+    const uint32_t word = is_matmul ? LPT_WORD(LPT_MATMUL_MODE) : LPT_WORD(LPT_CONV_MODE);
+
+    if (lpt_passed(checker)) {
+        lpt_require(checker,
+                    lpt_packet_cycles(&checker->emulator->config, packet->words, cycles) != 0,
+                    LPT_FAULT_EXCEEDS_CAPACITY, word, 0u);
+    }
+}
 
 static void check_operands(lpt_checker *checker, const lpt_packet *packet, uint32_t opcode,
                            lpt_cycles *cycles)
 {
-    const lpt_config *config = &checker->emulator->config;
-    const uint32_t mode_word =
-        opcode == LPT_OPCODE_MATMUL ? LPT_WORD(LPT_MATMUL_MODE) : LPT_WORD(LPT_CONV_MODE);
-
     switch (opcode) {
     case LPT_OPCODE_CONV:
     case LPT_OPCODE_DEPTHWISE:
@@ -222,24 +244,28 @@ static void check_operands(lpt_checker *checker, const lpt_packet *packet, uint3
     case LPT_OPCODE_TRACE:
         lpt_require_extent(checker, LPT_REGION_TRACE << LPT_OFFSET_BITS, LPT_TRACE_BYTES,
                            LPT_WRITES, 0u);
-        (void)lpt_packet_cycles(config, packet->words, cycles);
+        check_capacity(checker, packet, cycles);
         break;
     default:
-        (void)lpt_packet_cycles(config, packet->words, cycles);
+        check_capacity(checker, packet, cycles);
         break;
     }
+}
+
+lpt_fault lpt_check_reserved(const lpt_emulator *emulator, const lpt_packet *packet)
+{
+    lpt_checker checker = {emulator, {LPT_FAULT_NONE, 0u, 0u}};
+
+    check_reserved(&checker, packet, lpt_get(packet->words, LPT_HEADER_OPCODE));
+    return checker.fault;
 }
 
 lpt_fault lpt_check_packet(const lpt_emulator *emulator, const lpt_packet *packet,
                            lpt_cycles *cycles)
 {
-    const uint32_t opcode = lpt_get(packet->words, LPT_HEADER_OPCODE);
     lpt_checker checker = {emulator, {LPT_FAULT_NONE, 0u, 0u}};
 
     memset(cycles, 0, sizeof *cycles);
-    check_reserved(&checker, packet, opcode);
-    if (lpt_passed(&checker)) {
-        check_operands(&checker, packet, opcode, cycles);
-    }
+    check_operands(&checker, packet, lpt_get(packet->words, LPT_HEADER_OPCODE), cycles);
     return checker.fault;
 }

@@ -23,7 +23,7 @@ void lpt_require(lpt_checker *checker, bool condition, uint32_t code, uint32_t w
                  uint32_t address);
 bool lpt_passed(const lpt_checker *checker);
 
-/* Fields, by their word. */
+/* Legal values and scales; `word` is the field's. */
 void lpt_require_legal(lpt_checker *checker, bool condition, uint32_t word);
 void lpt_require_in_spm(lpt_checker *checker, uint32_t address, uint32_t word);
 void lpt_require_inside(lpt_checker *checker, uint32_t address, uint32_t word);
@@ -32,25 +32,30 @@ void lpt_require_clamp(lpt_checker *checker, int32_t low, int32_t high, uint32_t
 void lpt_require_positive_scale(lpt_checker *checker, uint32_t bits, uint32_t word);
 void lpt_require_normal_scale(lpt_checker *checker, uint32_t bits, uint32_t word);
 void lpt_require_offset(lpt_checker *checker, uint32_t bits, uint32_t word);
+void lpt_require_unused_scale(lpt_checker *checker, uint32_t bits, uint32_t word);
 void lpt_require_ring(lpt_checker *checker, const lpt_map *map, uint32_t height, uint32_t word);
 bool lpt_is_positive_normal(uint32_t bits);
 
-/* Extents: `address` and so many bytes behind it. */
+/* Operands: `address` and so many bytes behind it. */
+void lpt_require_slice(lpt_checker *checker, const lpt_slice *slice, uint32_t word);
 void lpt_require_extent(lpt_checker *checker, uint32_t address, uint64_t extent,
                         lpt_access access, uint32_t word);
 void lpt_require_map(lpt_checker *checker, const lpt_map *map, lpt_extent extent,
                      lpt_access access, uint32_t word);
 
-/* One function for the fields and shapes of each kind of packet, one for its extents. */
-void lpt_check_windowed_fields(lpt_checker *checker, const lpt_windowed *op);
+/* For each kind of packet: legal values; scales; extents of the operands. */
+void lpt_check_windowed_values(lpt_checker *checker, const lpt_windowed *op);
+void lpt_check_windowed_scales(lpt_checker *checker, const lpt_windowed *op);
 void lpt_check_windowed_extents(lpt_checker *checker, const lpt_windowed *op);
-void lpt_check_matmul_fields(lpt_checker *checker, const lpt_matmul *op);
+void lpt_check_matmul_values(lpt_checker *checker, const lpt_matmul *op);
+void lpt_check_matmul_scales(lpt_checker *checker, const lpt_matmul *op);
 void lpt_check_matmul_extents(lpt_checker *checker, const lpt_matmul *op);
-void lpt_check_elementwise_fields(lpt_checker *checker, const lpt_elementwise *op);
+void lpt_check_elementwise_values(lpt_checker *checker, const lpt_elementwise *op);
+void lpt_check_elementwise_scales(lpt_checker *checker, const lpt_elementwise *op);
 void lpt_check_elementwise_extents(lpt_checker *checker, const lpt_elementwise *op);
-void lpt_check_table_fields(lpt_checker *checker, const lpt_table *op);
+void lpt_check_table_values(lpt_checker *checker, const lpt_table *op);
 void lpt_check_table_extents(lpt_checker *checker, const lpt_table *op);
-void lpt_check_dma_fields(lpt_checker *checker, const lpt_dma *op);
+void lpt_check_dma_values(lpt_checker *checker, const lpt_dma *op);
 void lpt_check_dma_extents(lpt_checker *checker, const lpt_dma *op);
 
 #endif

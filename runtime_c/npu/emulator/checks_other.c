@@ -4,7 +4,7 @@
 
 #define MAX_DEPTH 33000u
 
-void lpt_check_matmul_fields(lpt_checker *checker, const lpt_matmul *op)
+void lpt_check_matmul_values(lpt_checker *checker, const lpt_matmul *op)
 {
     lpt_require_in_spm(checker, op->lhs_address, LPT_WORD(LPT_MATMUL_LHS_ADDRESS));
     lpt_require_in_spm(checker, op->rhs_address, LPT_WORD(LPT_MATMUL_RHS_ADDRESS));
@@ -19,12 +19,16 @@ void lpt_check_matmul_fields(lpt_checker *checker, const lpt_matmul *op)
     lpt_require_legal(checker, op->mode < checker->emulator->config.num_modes,
                       LPT_WORD(LPT_MATMUL_MODE));
     lpt_require_clamp(checker, op->clamp_low, op->clamp_high, LPT_WORD(LPT_MATMUL_CLAMP_LOW));
-    lpt_require_positive_scale(checker, op->scale, LPT_WORD(LPT_MATMUL_SCALE));
     lpt_require_legal(checker, (op->epilogue & ~LPT_EPILOGUE_TABLE) == 0u,
                       LPT_WORD(LPT_MATMUL_EPILOGUE));
     if ((op->epilogue & LPT_EPILOGUE_TABLE) != 0u) {
         lpt_require_inside(checker, op->table_address, LPT_WORD(LPT_MATMUL_TABLE_ADDRESS));
     }
+}
+
+void lpt_check_matmul_scales(lpt_checker *checker, const lpt_matmul *op)
+{
+    lpt_require_positive_scale(checker, op->scale, LPT_WORD(LPT_MATMUL_SCALE));
 }
 
 void lpt_check_matmul_extents(lpt_checker *checker, const lpt_matmul *op)
@@ -48,12 +52,7 @@ void lpt_check_matmul_extents(lpt_checker *checker, const lpt_matmul *op)
     }
 }
 
-static void require_unused(lpt_checker *checker, uint32_t bits, uint32_t word)
-{
-    lpt_require(checker, bits == 0u, LPT_FAULT_BAD_SCALE, word, 0u);
-}
-
-static void check_elementwise_scales(lpt_checker *checker, const lpt_elementwise *op)
+void lpt_check_elementwise_scales(lpt_checker *checker, const lpt_elementwise *op)
 {
     const uint32_t lhs_word = LPT_WORD(LPT_ELEMENTWISE_LHS_SCALE);
     const uint32_t rhs_word = LPT_WORD(LPT_ELEMENTWISE_RHS_SCALE);
@@ -65,16 +64,16 @@ static void check_elementwise_scales(lpt_checker *checker, const lpt_elementwise
         lpt_require_offset(checker, op->offset, offset_word);
     } else if (op->kind == LPT_ELEMENTWISE_MUL) {
         lpt_require_positive_scale(checker, op->lhs_scale, lhs_word);
-        require_unused(checker, op->rhs_scale, rhs_word);
+        lpt_require_unused_scale(checker, op->rhs_scale, rhs_word);
         lpt_require_offset(checker, op->offset, offset_word);
     } else {
-        require_unused(checker, op->lhs_scale, lhs_word);
-        require_unused(checker, op->rhs_scale, rhs_word);
-        require_unused(checker, op->offset, offset_word);
+        lpt_require_unused_scale(checker, op->lhs_scale, lhs_word);
+        lpt_require_unused_scale(checker, op->rhs_scale, rhs_word);
+        lpt_require_unused_scale(checker, op->offset, offset_word);
     }
 }
 
-void lpt_check_elementwise_fields(lpt_checker *checker, const lpt_elementwise *op)
+void lpt_check_elementwise_values(lpt_checker *checker, const lpt_elementwise *op)
 {
     lpt_require_in_spm(checker, op->lhs.address, LPT_WORD(LPT_ELEMENTWISE_LHS_ADDRESS));
     lpt_require_in_spm(checker, op->rhs.address, LPT_WORD(LPT_ELEMENTWISE_RHS_ADDRESS));
@@ -88,7 +87,6 @@ void lpt_check_elementwise_fields(lpt_checker *checker, const lpt_elementwise *o
                       op->kind <= LPT_ELEMENTWISE_MIN &&
                           (op->epilogue & ~LPT_EPILOGUE_TABLE) == 0u,
                       LPT_WORD(LPT_ELEMENTWISE_KIND));
-    check_elementwise_scales(checker, op);
     lpt_require_zero_point(checker, op->lhs_zero_point, LPT_WORD(LPT_ELEMENTWISE_LHS_ZERO_POINT));
     lpt_require_zero_point(checker, op->rhs_zero_point, LPT_WORD(LPT_ELEMENTWISE_RHS_ZERO_POINT));
     lpt_require_clamp(checker, op->clamp_low, op->clamp_high,
@@ -116,7 +114,7 @@ void lpt_check_elementwise_extents(lpt_checker *checker, const lpt_elementwise *
     }
 }
 
-void lpt_check_table_fields(lpt_checker *checker, const lpt_table *op)
+void lpt_check_table_values(lpt_checker *checker, const lpt_table *op)
 {
     lpt_require_in_spm(checker, op->ifm.address, LPT_WORD(LPT_TABLE_IFM_ADDRESS));
     lpt_require_in_spm(checker, op->ofm.address, LPT_WORD(LPT_TABLE_OFM_ADDRESS));
@@ -139,8 +137,13 @@ void lpt_check_table_extents(lpt_checker *checker, const lpt_table *op)
                        LPT_WORD(LPT_TABLE_TABLE_ADDRESS));
 }
 
-void lpt_check_dma_fields(lpt_checker *checker, const lpt_dma *op)
+void lpt_check_dma_values(lpt_checker *checker, const lpt_dma *op)
 {
+    lpt_require_legal(checker,
+                      op->fill != 0u || LPT_REGION_OF(op->source) != LPT_RESERVED_REGION,
+                      LPT_WORD(LPT_DMA_SOURCE));
+    lpt_require_legal(checker, LPT_REGION_OF(op->target) != LPT_RESERVED_REGION,
+                      LPT_WORD(LPT_DMA_TARGET));
     lpt_require_legal(checker, op->run_bytes >= 1u, LPT_WORD(LPT_DMA_RUN_BYTES));
     lpt_require_legal(checker, op->counts[0] >= 1u, LPT_WORD(LPT_DMA_COUNT1));
     lpt_require_legal(checker, op->counts[1] >= 1u, LPT_WORD(LPT_DMA_COUNT2));

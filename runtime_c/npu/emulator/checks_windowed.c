@@ -7,7 +7,6 @@
 #define ALL_FLAGS                                                               \
     (LPT_EPILOGUE_RESIDUAL | LPT_EPILOGUE_RESIDUAL_FIRST | LPT_EPILOGUE_TABLE | \
      LPT_EPILOGUE_POOL2X2)
-#define SLICE_ALIGNMENT 4u
 
 /* POOL's words of the fields that it shares with CONV. */
 LEPTON_STATIC_ASSERT(LPT_WORD(LPT_POOL_IFM_HEIGHT) == LPT_WORD(LPT_CONV_IFM_HEIGHT), ifm_shape);
@@ -40,7 +39,9 @@ static void check_shapes(lpt_checker *checker, const lpt_windowed *op)
                       LPT_WORD(LPT_CONV_OFM_HEIGHT));
     lpt_require_legal(checker,
                       op->kernel_height >= 1u && op->kernel_width >= 1u && op->stride_y >= 1u &&
-                          op->stride_x >= 1u && op->kernel_height * op->kernel_width <= MAX_TAPS,
+                          op->stride_x >= 1u &&
+                          (op->opcode == LPT_OPCODE_POOL ||
+                           op->kernel_height * op->kernel_width <= MAX_TAPS),
                       LPT_WORD(LPT_CONV_KERNEL_HEIGHT));
 }
 
@@ -65,11 +66,6 @@ static void check_pool(lpt_checker *checker, const lpt_windowed *op)
         LPT_WORD(LPT_POOL_PAD_TOP));
     lpt_require_zero_point(checker, op->ofm_zero_point, LPT_WORD(LPT_POOL_OFM_ZERO_POINT));
     lpt_require_clamp(checker, op->clamp_low, op->clamp_high, LPT_WORD(LPT_POOL_CLAMP_LOW));
-    if (op->kind == LPT_POOL_SUM) {
-        lpt_require_positive_scale(checker, op->scale, LPT_WORD(LPT_POOL_SCALE));
-    } else {
-        lpt_require(checker, op->scale == 0u, LPT_FAULT_BAD_SCALE, LPT_WORD(LPT_POOL_SCALE), 0u);
-    }
     lpt_require_legal(checker,
                       op->mode < checker->emulator->config.num_depthwise_modes &&
                           op->kind <= LPT_POOL_SUM && (op->epilogue & ~LPT_EPILOGUE_TABLE) == 0u,
@@ -98,13 +94,6 @@ static bool encoding_is_known(const lpt_checker *checker, uint32_t encoding)
     }
 }
 
-static void check_slice_address(lpt_checker *checker, const lpt_slice *slice, uint32_t word)
-{
-    lpt_require_inside(checker, slice->address, word);
-    lpt_require(checker, slice->address % SLICE_ALIGNMENT == 0u, LPT_FAULT_MISALIGNED, word,
-                slice->address);
-}
-
 static void check_control(lpt_checker *checker, const lpt_windowed *op)
 {
     const lpt_config *config = &checker->emulator->config;
@@ -129,16 +118,13 @@ static void check_control(lpt_checker *checker, const lpt_windowed *op)
 static void check_residual(lpt_checker *checker, const lpt_windowed *op)
 {
     lpt_require_in_spm(checker, op->residual.address, LPT_WORD(LPT_CONV_RESIDUAL_ADDRESS));
-    lpt_require_normal_scale(checker, op->result_scale, LPT_WORD(LPT_CONV_RESULT_SCALE));
-    lpt_require_normal_scale(checker, op->residual_scale, LPT_WORD(LPT_CONV_RESIDUAL_SCALE));
-    lpt_require_offset(checker, op->add_offset, LPT_WORD(LPT_CONV_ADD_OFFSET));
     lpt_require_clamp(checker, op->add_low, op->add_high, LPT_WORD(LPT_CONV_ADD_LOW));
 }
 
 static void check_stage(lpt_checker *checker, const lpt_windowed *op)
 {
-    check_slice_address(checker, &op->stage_weights,
-                        LPT_WORD(LPT_SEPARABLE_STAGE_WEIGHTS_ADDRESS));
+    lpt_require_inside(checker, op->stage_weights.address,
+                       LPT_WORD(LPT_SEPARABLE_STAGE_WEIGHTS_ADDRESS));
     lpt_require_legal(checker,
                       op->stage_mode < checker->emulator->config.num_depthwise_modes &&
                           encoding_is_known(checker, op->stage_weights.encoding),
@@ -158,7 +144,7 @@ static void check_convolution(lpt_checker *checker, const lpt_windowed *op)
     lpt_require_zero_point(checker, op->ofm_zero_point, LPT_WORD(LPT_CONV_OFM_ZERO_POINT));
     lpt_require_zero_point(checker, op->ifm_zero_point, LPT_WORD(LPT_CONV_IFM_ZERO_POINT));
     lpt_require_clamp(checker, op->clamp_low, op->clamp_high, LPT_WORD(LPT_CONV_CLAMP_LOW));
-    check_slice_address(checker, &op->weights, LPT_WORD(LPT_CONV_WEIGHTS_ADDRESS));
+    lpt_require_inside(checker, op->weights.address, LPT_WORD(LPT_CONV_WEIGHTS_ADDRESS));
     check_control(checker, op);
     if (has(op, LPT_EPILOGUE_RESIDUAL)) {
         check_residual(checker, op);
@@ -177,7 +163,7 @@ static void check_convolution(lpt_checker *checker, const lpt_windowed *op)
     }
 }
 
-void lpt_check_windowed_fields(lpt_checker *checker, const lpt_windowed *op)
+void lpt_check_windowed_values(lpt_checker *checker, const lpt_windowed *op)
 {
     check_shapes(checker, op);
     if (!lpt_passed(checker)) {
@@ -187,6 +173,19 @@ void lpt_check_windowed_fields(lpt_checker *checker, const lpt_windowed *op)
         check_pool(checker, op);
     } else {
         check_convolution(checker, op);
+    }
+}
+
+void lpt_check_windowed_scales(lpt_checker *checker, const lpt_windowed *op)
+{
+    if (op->opcode == LPT_OPCODE_POOL && op->kind == LPT_POOL_SUM) {
+        lpt_require_positive_scale(checker, op->scale, LPT_WORD(LPT_POOL_SCALE));
+    } else if (op->opcode == LPT_OPCODE_POOL) {
+        lpt_require_unused_scale(checker, op->scale, LPT_WORD(LPT_POOL_SCALE));
+    } else if (has(op, LPT_EPILOGUE_RESIDUAL)) {
+        lpt_require_normal_scale(checker, op->result_scale, LPT_WORD(LPT_CONV_RESULT_SCALE));
+        lpt_require_normal_scale(checker, op->residual_scale, LPT_WORD(LPT_CONV_RESIDUAL_SCALE));
+        lpt_require_offset(checker, op->add_offset, LPT_WORD(LPT_CONV_ADD_OFFSET));
     }
 }
 
@@ -200,6 +199,9 @@ void lpt_check_windowed_extents(lpt_checker *checker, const lpt_windowed *op)
 
     lpt_require_map(checker, &op->ifm, ifm, LPT_READS, LPT_WORD(LPT_CONV_IFM_ADDRESS));
     lpt_require_map(checker, &op->ofm, ofm, LPT_WRITES, LPT_WORD(LPT_CONV_OFM_ADDRESS));
+    if (!is_pool) {
+        lpt_require_slice(checker, &op->weights, LPT_WORD(LPT_CONV_WEIGHTS_ADDRESS));
+    }
     if (has(op, LPT_EPILOGUE_RESIDUAL)) {
         lpt_require_map(checker, &op->residual, ofm, LPT_READS,
                         LPT_WORD(LPT_CONV_RESIDUAL_ADDRESS));
@@ -207,12 +209,8 @@ void lpt_check_windowed_extents(lpt_checker *checker, const lpt_windowed *op)
     if (has(op, LPT_EPILOGUE_TABLE)) {
         lpt_require_extent(checker, op->table_address, LPT_TABLE_BYTES, LPT_READS, table_word);
     }
-    if (!is_pool) {
-        lpt_require_extent(checker, op->weights.address, op->weights.bytes, LPT_READS,
-                           LPT_WORD(LPT_CONV_WEIGHTS_ADDRESS));
-    }
     if (op->opcode == LPT_OPCODE_SEPARABLE) {
-        lpt_require_extent(checker, op->stage_weights.address, op->stage_weights.bytes, LPT_READS,
-                           LPT_WORD(LPT_SEPARABLE_STAGE_WEIGHTS_ADDRESS));
+        lpt_require_slice(checker, &op->stage_weights,
+                          LPT_WORD(LPT_SEPARABLE_STAGE_WEIGHTS_ADDRESS));
     }
 }

@@ -5,7 +5,6 @@
 
 #include "packet.h"
 
-#define PREFIX_DIVISOR 4u
 #define MIN_RUN_BYTES 4u
 
 static uint64_t plus(uint64_t lhs, uint64_t rhs)
@@ -97,7 +96,7 @@ static uint64_t passes(const lpt_config *config, const lpt_array_mode *mode, uin
 static uint64_t decode(const lpt_config *config, uint64_t weights, uint32_t encoding)
 {
     return times(ceil_div(weights, config->decoder_weights),
-                 encoding == LPT_ENCODING_PREFIX ? PREFIX_DIVISOR : 1u);
+                 encoding == LPT_ENCODING_PREFIX ? config->prefix_divisor : 1u);
 }
 
 static uint64_t slice_traffic(const lpt_config *config, const lpt_slice *slice, uint64_t times_read)

@@ -47,6 +47,7 @@ static bool is_possible(const lpt_config *config)
            config->wbuf_bytes != 0u && config->wbuf_bytes <= MAX_MEMORY_BYTES &&
            config->decoder_weights != 0u && config->decoder_weights % 8u == 0u &&
            config->decoder_weights <= MAX_DECODER_WEIGHTS && config->spm_rate != 0u &&
+           config->prefix_divisor != 0u &&
            config->constants.rate != 0u && config->system.rate != 0u &&
            modes_are_possible(config);
 }

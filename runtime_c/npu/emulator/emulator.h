@@ -67,6 +67,7 @@ typedef struct {
     uint32_t decoder_weights; /* a multiple of 8, at most 256 */
     uint32_t capabilities;    /* LPT_CAPABILITY_* */
     uint32_t setup_cycles;
+    uint32_t prefix_divisor;  /* how much slower PREFIX slices are decoded, not 0 */
     uint32_t spm_rate;            /* 1 / LPT_RATE_UNIT byte a cycle, not 0 */
     uint32_t constants_in_spm;    /* 1: weight slices count as scratchpad traffic */
     lpt_port constants;           /* regions STREAM and CONSTANTS */

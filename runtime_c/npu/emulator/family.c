@@ -8,6 +8,7 @@
     (LPT_CAPABILITY_INT4_WEIGHTS | LPT_CAPABILITY_CODED_WEIGHTS | LPT_CAPABILITY_SEPARABLE | \
      LPT_CAPABILITY_MATMUL | LPT_CAPABILITY_RINGS | LPT_CAPABILITY_TRACE)
 #define SETUP_CYCLES 24u
+#define PREFIX_DIVISOR 4u
 
 #define ARRAY_MODE(rows, columns, outputs, depth) \
     {rows, columns, outputs, depth, LPT_REDUCTION_FLATTENED},
@@ -79,6 +80,7 @@ int32_t lpt_config_native(lpt_config *config, uint32_t macs, lpt_port constants,
             config->decoder_weights = chip->decoder_weights;
             config->capabilities = ALL_CAPABILITIES;
             config->setup_cycles = SETUP_CYCLES;
+            config->prefix_divisor = PREFIX_DIVISOR;
             config->spm_rate = chip->spm_bytes_per_cycle * LPT_RATE_UNIT;
             config->constants = constants;
             config->system = system;

@@ -1,4 +1,4 @@
-/* fetch.c: the stream: CHECK, and the fetch unit of each queue with the checks of every packet's header. */
+/* fetch.c: the stream: CHECK, the structure of all packets, and the fetch unit of each queue. */
 
 #include "state.h"
 
@@ -64,25 +64,52 @@ static uint32_t stream_end(const lpt_emulator *emulator)
     return emulator->qbase + emulator->qsize;
 }
 
-/* Reads the packet at an offset; checks opcode, length, CRC and sequence, in this order. */
-static lpt_fault read_packet(lpt_emulator *emulator, uint32_t offset, uint32_t sequence,
-                             lpt_packet *packet, format *layout)
+/* The bytes at an offset, of which `available` are in the stream, at most a packet's; NULL if the
+ * bus refuses. */
+static const uint8_t *prefetch(lpt_emulator *emulator, lpt_prefetch *ahead, uint32_t offset,
+                               uint32_t available)
 {
-    uint8_t bytes[4u * LPT_MAX_PACKET_WORDS];
+    const uint32_t inside = offset - ahead->begin;
+
+    if (offset < ahead->begin || inside > ahead->size || ahead->size - inside < available) {
+        const uint32_t left = stream_end(emulator) - offset;
+
+        ahead->begin = offset;
+        ahead->size = left < LPT_PREFETCH_BYTES ? left : LPT_PREFETCH_BYTES;
+        if (!lpt_bus_read(emulator, LPT_REGION_STREAM, offset, ahead->bytes, ahead->size)) {
+            ahead->size = 0u;
+            return NULL;
+        }
+    }
+    return ahead->bytes + (offset - ahead->begin);
+}
+
+/* Reads the packet at an offset; checks in this order opcode and length, end of the stream, CRC,
+ * sequence, reserved bits; before them, that the first packet is CHECK. */
+static lpt_fault read_packet(lpt_emulator *emulator, lpt_prefetch *ahead, uint32_t offset,
+                             uint32_t sequence, lpt_packet *packet, format *layout)
+{
     const uint32_t left = stream_end(emulator) - offset;
-    const uint32_t available = left < sizeof bytes ? left : (uint32_t)sizeof bytes;
+    const uint32_t available =
+        left < sizeof packet->words ? left : (uint32_t)sizeof packet->words;
+    const uint8_t *bytes = prefetch(emulator, ahead, offset, available);
     uint32_t i;
 
     packet->pc = offset;
     memset(packet->words, 0, sizeof packet->words);
+    if (bytes == NULL) {
+        return (lpt_fault){LPT_FAULT_BUS_ERROR, 0u, offset};
+    }
+    for (i = 0u; i < available / 4u; ++i) {
+        packet->words[i] = little_endian(bytes + 4u * i);
+    }
     if (available < UNIT_BYTES) {
         return fault_at(LPT_FAULT_STREAM_END, 0u);
     }
-    if (!lpt_bus_read(emulator, LPT_REGION_STREAM, offset, bytes, available)) {
-        return (lpt_fault){LPT_FAULT_BUS_ERROR, 0u, offset};
+    if (offset == emulator->qbase &&
+        lpt_get(packet->words, LPT_HEADER_OPCODE) != LPT_OPCODE_CHECK) {
+        return fault_at(LPT_FAULT_CHECK_MISSING, 0u);
     }
-    packet->words[0] = little_endian(bytes);
-    packet->words[1] = little_endian(bytes + 4);
     *layout = format_of(lpt_get(packet->words, LPT_HEADER_OPCODE));
     if (layout->words == 0u ||
         4u * lpt_get(packet->words, LPT_HEADER_LENGTH) != layout->words ||
@@ -92,16 +119,33 @@ static lpt_fault read_packet(lpt_emulator *emulator, uint32_t offset, uint32_t s
     if (4u * layout->words > available) {
         return fault_at(LPT_FAULT_STREAM_END, 0u);
     }
-    for (i = 2u; i < layout->words; ++i) {
-        packet->words[i] = little_endian(bytes + 4u * i);
-    }
     if (lpt_crc32c(0u, bytes, 4u * (layout->words - 1u)) != packet->words[layout->words - 1u]) {
         return fault_at(LPT_FAULT_PACKET_CRC, layout->words - 1u);
     }
     if (lpt_get(packet->words, LPT_HEADER_SEQUENCE) != (sequence & 0xFFFFu)) {
         return fault_at(LPT_FAULT_SEQUENCE_GAP, 0u);
     }
-    return fault_at(LPT_FAULT_NONE, 0u);
+    return lpt_check_reserved(emulator, packet);
+}
+
+/* The same of a packet behind CHECK, and its place in the stream. */
+static lpt_fault read_next(lpt_emulator *emulator, lpt_prefetch *ahead, uint32_t offset,
+                           uint32_t sequence, lpt_packet *packet, format *layout)
+{
+    const lpt_fault fault = read_packet(emulator, ahead, offset, sequence, packet, layout);
+    const uint32_t opcode = lpt_get(packet->words, LPT_HEADER_OPCODE);
+
+    if (fault.code != LPT_FAULT_NONE) {
+        return fault;
+    }
+    if (opcode == LPT_OPCODE_CHECK) {
+        return fault_at(LPT_FAULT_CHECK_MISSING, 0u);
+    }
+    /* END closes the stream, and only END. */
+    if ((opcode == LPT_OPCODE_END) != (offset + 4u * layout->words == stream_end(emulator))) {
+        return fault_at(LPT_FAULT_STREAM_END, 0u);
+    }
+    return fault;
 }
 
 lpt_fault lpt_fetch(lpt_emulator *emulator, uint32_t queue)
@@ -110,29 +154,20 @@ lpt_fault lpt_fetch(lpt_emulator *emulator, uint32_t queue)
 
     while (unit->state == LPT_QUEUE_FREE) {
         format layout;
-        lpt_fault fault =
-            read_packet(emulator, unit->position, unit->sequence, &unit->packet, &layout);
-        const uint32_t opcode = lpt_get(unit->packet.words, LPT_HEADER_OPCODE);
+        /* Checked already, but the memory may have changed since. */
+        const lpt_fault fault = read_next(emulator, &unit->prefetch, unit->position,
+                                          unit->sequence, &unit->packet, &layout);
 
         if (fault.code != LPT_FAULT_NONE) {
             return fault;
         }
         unit->position += 4u * layout.words;
         ++unit->sequence;
-        if (opcode == LPT_OPCODE_CHECK) {
-            return fault_at(LPT_FAULT_CHECK_MISSING, 0u);
+        if (layout.queue == BARRIER) {
+            unit->state = LPT_QUEUE_PARKED;
+        } else if (layout.queue == queue) {
+            unit->state = LPT_QUEUE_WAITING;
         }
-        if (opcode == LPT_OPCODE_END && unit->position != stream_end(emulator)) {
-            return fault_at(LPT_FAULT_STREAM_END, 0u);
-        }
-        if (layout.queue != BARRIER && layout.queue != queue) {
-            continue;
-        }
-        fault = lpt_check_packet(emulator, &unit->packet, &unit->cycles);
-        if (fault.code != LPT_FAULT_NONE) {
-            return fault;
-        }
-        unit->state = layout.queue == BARRIER ? LPT_QUEUE_PARKED : LPT_QUEUE_WAITING;
     }
     return fault_at(LPT_FAULT_NONE, 0u);
 }
@@ -205,37 +240,56 @@ static lpt_fault check_place(const lpt_emulator *emulator)
 {
     const lpt_region *region = &emulator->regions[LPT_REGION_STREAM];
 
-    if (emulator->qbase % UNIT_BYTES != 0u || emulator->qsize % UNIT_BYTES != 0u) {
+    if (emulator->qbase % UNIT_BYTES != 0u) {
         return (lpt_fault){LPT_FAULT_MISALIGNED, 0u, emulator->qbase};
     }
     if ((region->attributes & LPT_REGION_ATTR_READ) == 0u ||
         (uint64_t)emulator->qbase + emulator->qsize > region->size) {
         return (lpt_fault){LPT_FAULT_READ_OUT_OF_BOUNDS, 0u, emulator->qbase};
     }
-    return fault_at(emulator->qsize == 0u ? LPT_FAULT_CHECK_MISSING : LPT_FAULT_NONE, 0u);
+    return fault_at(LPT_FAULT_NONE, 0u);
+}
+
+/* All packets behind CHECK; `packet` is changed only if one is at fault. */
+static lpt_fault check_structure(lpt_emulator *emulator, lpt_packet *packet)
+{
+    lpt_prefetch *ahead = &emulator->queues[0].prefetch;
+    uint32_t offset = emulator->qbase + 4u * LPT_CHECK_WORDS;
+    uint32_t sequence = 1u;
+    lpt_fault fault = fault_at(LPT_FAULT_NONE, 0u);
+
+    if (offset == stream_end(emulator)) {
+        return fault_at(LPT_FAULT_STREAM_END, 0u);
+    }
+    for (; fault.code == LPT_FAULT_NONE && offset < stream_end(emulator); ++sequence) {
+        lpt_packet next;
+        format layout = {0u, 0u, 0u};
+
+        fault = read_next(emulator, ahead, offset, sequence, &next, &layout);
+        if (fault.code != LPT_FAULT_NONE) {
+            *packet = next;
+        }
+        offset += 4u * layout.words;
+    }
+    return fault;
 }
 
 lpt_fault lpt_check_stream(lpt_emulator *emulator, lpt_packet *packet)
 {
     lpt_fault fault = check_place(emulator);
-    lpt_cycles cycles;
     format layout;
 
     packet->pc = emulator->qbase;
     memset(packet->words, 0, sizeof packet->words);
-    if (fault.code != LPT_FAULT_NONE) {
-        return fault;
-    }
-    fault = read_packet(emulator, emulator->qbase, 0u, packet, &layout);
-    if (fault.code != LPT_FAULT_BUS_ERROR &&
-        lpt_get(packet->words, LPT_HEADER_OPCODE) != LPT_OPCODE_CHECK) {
-        return fault_at(LPT_FAULT_CHECK_MISSING, 0u);
-    }
     if (fault.code == LPT_FAULT_NONE) {
-        fault = lpt_check_packet(emulator, packet, &cycles);
+        fault = read_packet(emulator, &emulator->queues[0].prefetch, emulator->qbase, 0u, packet,
+                            &layout);
     }
     if (fault.code == LPT_FAULT_NONE) {
         fault = check_demands(emulator, packet->words);
     }
-    return fault.code == LPT_FAULT_NONE ? check_rest(emulator, packet->words) : fault;
+    if (fault.code == LPT_FAULT_NONE) {
+        fault = check_rest(emulator, packet->words);
+    }
+    return fault.code == LPT_FAULT_NONE ? check_structure(emulator, packet) : fault;
 }

@@ -197,8 +197,25 @@ static bool earlier_in_stream(const lpt_queue *lhs, const lpt_queue *rhs)
     return lhs->packet.pc < rhs->packet.pc;
 }
 
-/* Begins what has its tokens; of two packets that want the same token the earlier one gets it. */
-static void begin_both(lpt_emulator *emulator)
+/* Begins a packet whose tokens are there; false if it faults. */
+static bool begin(lpt_emulator *emulator, lpt_queue *queue)
+{
+    const lpt_fault fault = lpt_check_packet(emulator, &queue->packet, &queue->cycles);
+    const uint64_t cycles = lpt_total_cycles(&queue->cycles);
+
+    if (fault.code != LPT_FAULT_NONE) {
+        stop(emulator, &queue->packet, fault);
+        return false;
+    }
+    take_tokens(emulator, &queue->packet);
+    queue->state = LPT_QUEUE_BUSY;
+    queue->begin = emulator->now;
+    queue->completion = cycles > UINT64_MAX - emulator->now ? UINT64_MAX : emulator->now + cycles;
+    return true;
+}
+
+/* Of two packets that want the same token the earlier one gets it. */
+static bool begin_both(lpt_emulator *emulator)
 {
     lpt_queue *queues = emulator->queues;
     const uint32_t first = earlier_in_stream(&queues[0], &queues[1]) ? 0u : 1u;
@@ -207,16 +224,12 @@ static void begin_both(lpt_emulator *emulator)
     for (i = 0u; i < 2u; ++i) {
         lpt_queue *queue = &queues[i == 0u ? first : 1u - first];
 
-        if (queue->state == LPT_QUEUE_WAITING && has_tokens(emulator, &queue->packet)) {
-            const uint64_t cycles = lpt_total_cycles(&queue->cycles);
-
-            take_tokens(emulator, &queue->packet);
-            queue->state = LPT_QUEUE_BUSY;
-            queue->begin = emulator->now;
-            queue->completion =
-                cycles > UINT64_MAX - emulator->now ? UINT64_MAX : emulator->now + cycles;
+        if (queue->state == LPT_QUEUE_WAITING && has_tokens(emulator, &queue->packet) &&
+            !begin(emulator, queue)) {
+            return false;
         }
     }
+    return true;
 }
 
 /* The busy queue whose packet completes first; NULL if none is busy. */
@@ -291,8 +304,7 @@ static bool step(lpt_emulator *emulator, uint64_t until)
     if (queues[0].state == LPT_QUEUE_PARKED && queues[1].state == LPT_QUEUE_PARKED) {
         return retire_barrier(emulator);
     }
-    begin_both(emulator);
-    return complete_next(emulator, until);
+    return begin_both(emulator) && complete_next(emulator, until);
 }
 
 uint32_t lpt_emulator_advance(lpt_emulator *emulator, uint64_t cycles)

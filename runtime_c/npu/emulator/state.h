@@ -9,6 +9,7 @@
 #define LPT_TABLE_BYTES 256u
 #define LPT_TRACE_BYTES 16u
 #define LPT_BOUNCE_BYTES 65536u
+#define LPT_PREFETCH_BYTES 4096u
 #define LPT_MAX_BLOCK 16u                     /* pixels computed together */
 #define LPT_MAX_SUMS (2u * LPT_MAX_CHANNELS)  /* of a block */
 #define LPT_WEIGHTS_PER_BYTE 8u               /* no encoding holds more */
@@ -23,14 +24,22 @@ typedef struct {
 
 typedef enum {
     LPT_QUEUE_FREE,    /* its next packet is not fetched */
-    LPT_QUEUE_WAITING, /* fetched and checked; waits for tokens */
+    LPT_QUEUE_WAITING, /* fetched; waits for tokens */
     LPT_QUEUE_BUSY,    /* begun */
     LPT_QUEUE_PARKED   /* at a packet that belongs to both queues */
 } lpt_queue_state;
 
+/* What a fetch unit has read ahead. */
+typedef struct {
+    uint32_t begin; /* byte offset in region 0 */
+    uint32_t size;
+    uint8_t bytes[LPT_PREFETCH_BYTES];
+} lpt_prefetch;
+
 /* A queue with its fetch unit. */
 typedef struct {
     lpt_queue_state state;
+    lpt_prefetch prefetch;
     uint32_t position; /* byte offset in region 0 of the next packet to look at */
     uint32_t sequence; /* that it must have */
     lpt_packet packet;
@@ -115,20 +124,22 @@ bool lpt_bus_read(lpt_emulator *emulator, uint32_t region, uint64_t offset, void
 bool lpt_bus_write(lpt_emulator *emulator, uint32_t region, uint64_t offset, const void *source,
                    uint32_t size_bytes);
 
-/* checks.c: all that can be said of a packet before it begins, but the content of its weight
- * slices. Computes its cycles. */
+/* checks.c: bits that no field claims. */
+lpt_fault lpt_check_reserved(const lpt_emulator *emulator, const lpt_packet *packet);
+/* All that can be said of a packet that begins, but the content of its weight slices. Computes its
+ * cycles. */
 lpt_fault lpt_check_packet(const lpt_emulator *emulator, const lpt_packet *packet,
                            lpt_cycles *cycles);
 
-/* fetch.c: gives a queue its next packet, or parks it at one for both queues. */
-lpt_fault lpt_fetch(lpt_emulator *emulator, uint32_t queue);
-/* The first packet, which says whether the stream may run at all. */
+/* fetch.c: CHECK and the structure of the whole stream, before anything runs. `packet` is CHECK, or
+ * the packet at fault. */
 lpt_fault lpt_check_stream(lpt_emulator *emulator, lpt_packet *packet);
+/* Gives a free queue its next packet, or parks it at one for both queues. */
+lpt_fault lpt_fetch(lpt_emulator *emulator, uint32_t queue);
 
-/* run.c */
+/* run.c: RUN and HALT of CTRL. */
 void lpt_begin_run(lpt_emulator *emulator);
 void lpt_halt(lpt_emulator *emulator);
-uint32_t lpt_wait_mask(const lpt_packet *packet);
 
 /* What packets do at their completion. Each returns the fault that kept it from writing. */
 lpt_fault lpt_execute(lpt_emulator *emulator, const lpt_packet *packet);

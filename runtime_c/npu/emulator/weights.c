@@ -59,7 +59,7 @@ static size_t decode_bitmap(const uint8_t *bytes, size_t size_bytes, size_t coun
         for (bit = 0u; bit < in_block; ++bit) {
             weights[i + bit] = 0;
             if ((mask >> bit & 1u) != 0u) {
-                if (used == size_bytes || bytes[used] == 0u) {
+                if (used == size_bytes) {
                     return 0u;
                 }
                 weights[i + bit] = (int8_t)bytes[used];
@@ -159,32 +159,41 @@ static bool decode_slice(lpt_emulator *emulator, const lpt_weights_shape *shape,
     return true;
 }
 
+/* The channel table; false if a scale is not normal and positive. */
+static bool read_channels(const uint8_t *bytes, uint32_t channels, const lpt_weights *weights)
+{
+    uint32_t i;
+
+    for (i = 0u; i < channels; ++i, bytes += CHANNEL_BYTES) {
+        const uint32_t scale = word_at(bytes);
+
+        if (!lpt_is_positive_normal(scale)) {
+            return false;
+        }
+        weights->scales[i] = lpt_binary32(scale);
+        weights->biases[i] = (int32_t)word_at(bytes + 4);
+    }
+    return true;
+}
+
 lpt_fault lpt_load_weights(lpt_emulator *emulator, const lpt_weights_shape *shape,
                            const lpt_weights *weights)
 {
     const lpt_slice *slice = &shape->slice;
     const uint8_t *bytes = lpt_internal(emulator, slice->address);
-    const size_t table_bytes = (size_t)CHANNEL_BYTES * shape->outputs;
-    uint32_t i;
+    const uint32_t table_bytes = CHANNEL_BYTES * shape->outputs;
+    lpt_fault fault = {LPT_FAULT_NONE, shape->word, slice->address};
 
-    if (table_bytes >= slice->bytes ||
-        !decode_slice(emulator, shape, bytes + table_bytes, slice->bytes - table_bytes)) {
-        return (lpt_fault){LPT_FAULT_WEIGHT_STREAM, shape->word, slice->address};
-    }
-    for (i = 0u; i < shape->outputs; ++i) {
-        const uint32_t scale = word_at(bytes + (size_t)CHANNEL_BYTES * i);
-
-        if (!lpt_is_positive_normal(scale)) {
-            return (lpt_fault){LPT_FAULT_BAD_SCALE, shape->word,
-                               slice->address + CHANNEL_BYTES * i};
-        }
-        weights->scales[i] = lpt_binary32(scale);
-        weights->biases[i] = (int32_t)word_at(bytes + (size_t)CHANNEL_BYTES * i + 4u);
-    }
-    if (shape->depthwise) {
+    if (slice->bytes < table_bytes) {
+        fault.code = LPT_FAULT_WEIGHT_STREAM;
+    } else if (!read_channels(bytes, shape->outputs, weights)) {
+        fault.code = LPT_FAULT_BAD_SCALE;
+    } else if (!decode_slice(emulator, shape, bytes + table_bytes, slice->bytes - table_bytes)) {
+        fault.code = LPT_FAULT_WEIGHT_STREAM;
+    } else if (shape->depthwise) {
         order_depthwise(shape, emulator->decoded, weights->values);
     } else {
         order_dense(shape, emulator->decoded, weights->values);
     }
-    return (lpt_fault){LPT_FAULT_NONE, 0u, 0u};
+    return fault;
 }
