@@ -9,6 +9,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 
 from lepton_cc.codegen.npu.isa.header import header_text
+from lepton_cc.codegen.npu.isa.tables import fill_marks
 from lepton_cc.frontend.op_table import render_op_table
 from lepton_cc.ir.op_kind import OpKind, Trait
 from lepton_cc.ir.ops import REGISTRY
@@ -18,6 +19,7 @@ from lepton_cc.passes.manager import Pass
 OPS_PAGE = Path(__file__).resolve().parent / "ops.md"
 ONNX_OPERATORS_PAGE = OPS_PAGE.with_name("onnx-operators.md")
 PASSES_PAGE = OPS_PAGE.with_name("passes.md")
+NPU_PAGE = OPS_PAGE.with_name("lepton-npu.md")
 NPU_HEADER = OPS_PAGE.parents[1] / "runtime_c" / "include" / "lepton" / "npu_isa.h"
 
 _HEAD = """\
@@ -93,6 +95,7 @@ def main() -> None:
     OPS_PAGE.write_text(ops_page(), encoding="utf-8")
     PASSES_PAGE.write_text(passes_page(), encoding="utf-8")
     ONNX_OPERATORS_PAGE.write_text(render_op_table(), encoding="utf-8")
+    NPU_PAGE.write_text(fill_marks(NPU_PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     NPU_HEADER.write_text(header_text(), encoding="utf-8")
 
 

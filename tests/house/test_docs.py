@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from docs.build import OPS_PAGE, PASSES_PAGE, ops_page, passes_page
+from docs.build import NPU_PAGE, OPS_PAGE, PASSES_PAGE, ops_page, passes_page
+from lepton_cc.codegen.npu.isa.tables import TABLES, fill_marks
 
 FOLDERS = ("", "docs", "docs/decisions", "models", "benchmarks", "examples")
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
@@ -17,6 +18,12 @@ def test_ops_page_is_made_from_the_code() -> None:
 
 def test_passes_page_is_made_from_the_code() -> None:
     assert PASSES_PAGE.read_text(encoding="utf-8") == passes_page(), "run `make docs`"
+
+
+def test_tables_of_the_npu_page_are_made_from_the_code() -> None:
+    page = NPU_PAGE.read_text(encoding="utf-8")
+    assert page == fill_marks(page), "run `make docs`"
+    assert [name for name in TABLES if f"<!-- generated: {name} -->" not in page] == []
 
 
 def test_relative_links_resolve(project_root: Path) -> None:

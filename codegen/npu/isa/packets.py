@@ -388,7 +388,11 @@ FORMATS: dict[Opcode, PacketFormat] = {
             "Appends 16 bytes to TRACE: layer and sequence, tag, cycle (64 bits)",
         ),
         PacketFormat(
-            Opcode.IRQ, 4, Queue.BOTH, (_unsigned("tag", 2, "number for the host"),), "USER"
+            Opcode.IRQ,
+            4,
+            Queue.BOTH,
+            (_unsigned("tag", 2, "number for the host"),),
+            "Raises USER, sets IRQ_TAG",
         ),
         PacketFormat(Opcode.END, 4, Queue.BOTH, (), "The last packet: state DONE, interrupt DONE"),
     )
