@@ -520,7 +520,7 @@
 #define LPT_TRACE_RESERVED {0x0u, 0x0u, 0x0u, 0x0u}
 #define LPT_TRACE_TAG 2u, 0u, 0xFFFFFFFFu /* number to record */
 
-/* IRQ: USER. */
+/* IRQ: Raises USER, sets IRQ_TAG. */
 #define LPT_IRQ_WORDS 4u
 #define LPT_IRQ_RESERVED {0x0u, 0x0u, 0x0u, 0x0u}
 #define LPT_IRQ_TAG 2u, 0u, 0xFFFFFFFFu /* number for the host */
