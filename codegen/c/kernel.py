@@ -31,6 +31,7 @@ from lepton_cc.codegen.kernel.ir import (
     MatrixDot,
     MatrixLoad,
     MatrixStore,
+    Prefetch,
     ScalarType,
     Stmt,
     Store,
@@ -173,6 +174,8 @@ class _KernelEmitter:
                 self._support.update(LOAD_SUPPORT if is_load else STORE_SUPPORT)
                 place = f"&{self._buffers[buffer]}[{at}]"
                 self._line(depth, move_call(statement, self._matrices[matrix], place))
+            case Prefetch():
+                pass  # a pointer beyond a buffer is not C
             case _:
                 raise InternalError(f"no C for {type(statement).__name__}")
 

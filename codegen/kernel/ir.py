@@ -4,10 +4,11 @@
     statement = For(var, begin, end, body, kind) | Store(buffer, index, value)
               | Let(var, value) | If(condition, then, otherwise)
               | MatrixLoad(matrix, buffer, index, stride) | MatrixDot(total, lhs, rhs)
-              | MatrixStore(matrix, buffer, index, stride)
+              | MatrixStore(matrix, buffer, index, stride) | Prefetch(buffer, index)
     expr      = Const | Var | Load(buffer, index) | Unary | Binary | Compare | Select
               | Cast | Bitcast | MulAdd | LoadWord | PackedWord | Dot
               | RoundedProduct | RoundedQuotient | QuantizedSum   (until `legalize` expands them)
+              | Saturate                                (which `legalize` makes)
 
 Meaning:
 - Buffers are flat arrays of one element type; `Load` and `Store` take an element index. Loads of a
@@ -32,6 +33,8 @@ Meaning:
   `stride` elements apart (0: the same row again), `MatrixStore` writes its words as i32.
   `MatrixDot` adds to word (i, j) of a sum, for all k, the products of the four u8 of lhs's word
   (i, k) with the four i8 of rhs's word (k, j), wrapping.
+- `Saturate` adds a constant to an i32, without wrapping, and gives the nearest i8 or u8.
+- `Prefetch` says that what lies at an index, perhaps beyond the buffer, may be read soon.
 - `Cast` from float to integer truncates; values that do not fit give an arbitrary value (lowerings
   clamp first). BOOL is one byte, 0 or 1, in buffers.
 
@@ -39,6 +42,7 @@ Expressions are compared by identity: one object is evaluated once in a statemen
 """
 
 import enum
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Union
@@ -333,13 +337,14 @@ class MulAdd(Expr):
 class RoundedProduct(Expr):
     """clamp(low, high, RNE(f32(f32(value) * scale))), i32; value is i32, scale f32 and positive.
 
-    The bounds are of at most 21 bits, or +-2^21.
+    The bounds are of at most 21 bits, or +-2^21. `bound`: no product is proved to be larger.
     """
 
     value: Expr
     scale: Expr
     low: int
     high: int
+    bound: float = math.inf
 
     def operands(self) -> tuple[Expr, ...]:
         return (self.value, self.scale)
@@ -382,6 +387,17 @@ class QuantizedSum(Expr):
 
     def operands(self) -> tuple[Expr, ...]:
         return (self.lhs, self.rhs)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Saturate(Expr):
+    """The number of the type, i8 or u8, that is nearest to operand + addend; operand is i32."""
+
+    operand: Expr
+    addend: int
+
+    def operands(self) -> tuple[Expr, ...]:
+        return (self.operand,)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -522,6 +538,14 @@ class MatrixStore(Stmt):
     buffer: Buffer
     index: Expr
     stride: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prefetch(Stmt):
+    """A hint that changes nothing but time: buffer[index] will be read."""
+
+    buffer: Buffer
+    index: Expr
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -668,6 +692,6 @@ def expressions(statement: Stmt) -> tuple[Expr, ...]:
             return (value,)
         case If(condition):
             return (condition,)
-        case MatrixLoad(_, _, at) | MatrixStore(_, _, at):
+        case MatrixLoad(_, _, at) | MatrixStore(_, _, at) | Prefetch(_, at):
             return (at,)
     return ()

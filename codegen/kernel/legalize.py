@@ -10,6 +10,7 @@ from lepton_cc.codegen.kernel.ir import (
     QuantizedSum,
     RoundedProduct,
     RoundedQuotient,
+    Saturate,
     Unary,
     UnaryOp,
     expressions,
@@ -17,6 +18,7 @@ from lepton_cc.codegen.kernel.ir import (
     walk,
 )
 from lepton_cc.codegen.kernel.math.quantized_sum import (
+    FusedMultiplyAdd,
     quantized_sum_float,
     quantized_sum_integer,
 )
@@ -28,21 +30,25 @@ from lepton_cc.codegen.kernel.math.requantize import (
 )
 from lepton_cc.codegen.kernel.math.rounding import rounded, square_root_of
 from lepton_cc.codegen.kernel.rewrite import rewrite
+from lepton_cc.codegen.kernel.saturate import saturated, saturating
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.target import Target
 
-_EXPANDABLE = Unary | RoundedProduct | RoundedQuotient | QuantizedSum
+_EXPANDABLE = Unary | RoundedProduct | RoundedQuotient | QuantizedSum | Saturate
 _ROUNDINGS = frozenset({UnaryOp.FLOOR, UnaryOp.CEIL, UnaryOp.TRUNC, UnaryOp.ROUND_EVEN})
 
 
 def legalize(kernel: Kernel, target: Target) -> Kernel:
     """The kernel in what the target executes."""
+    if target.rounding_instructions and target.float_unit and _has_expandable(kernel):
+        kernel = saturating(kernel, _multiply_add(fused=target.fused_multiply_add))
     return expand(
         kernel,
         roundings=not target.rounding_instructions,
         square_roots=not target.square_root_instruction,
         fused=target.fused_multiply_add,
         floats=target.float_unit,
+        saturates=True,
     )
 
 
@@ -53,16 +59,14 @@ def expand(
     square_roots: bool,
     fused: bool = False,
     floats: bool = True,
+    saturates: bool = False,
 ) -> Kernel:
     """The kernel without requantizations; without roundings to integers, or without square roots.
 
     fused: a MulAdd rounds once. floats: binary32 arithmetic is cheaper than integers.
+    saturates: the emitter has a form of Saturate.
     """
-
-    def fma(lhs: Expr, rhs: Expr, addend: Expr) -> Expr:
-        if fused:
-            return MulAdd(DType.F32, lhs, rhs, addend)
-        return fused_multiply_add(lhs, rhs, addend)
+    fma = _multiply_add(fused=fused)
 
     def rule(expr: Expr) -> Expr:
         if isinstance(expr, RoundedProduct):
@@ -74,6 +78,8 @@ def expand(
         if isinstance(expr, QuantizedSum):
             by_integers = None if floats else quantized_sum_integer(expr)
             return quantized_sum_float(expr, fma) if by_integers is None else by_integers
+        if isinstance(expr, Saturate) and not saturates:
+            return saturated(expr)
         if not isinstance(expr, Unary) or not is_float(expr.type):
             return expr
         if roundings and expr.op in _ROUNDINGS:
@@ -83,6 +89,13 @@ def expand(
         return expr
 
     return rewrite(kernel, rule) if _has_expandable(kernel) else kernel
+
+
+def _multiply_add(*, fused: bool) -> FusedMultiplyAdd:
+    """How lhs * rhs + addend of binary32 is rounded once."""
+    if not fused:
+        return fused_multiply_add
+    return lambda lhs, rhs, addend: MulAdd(DType.F32, lhs, rhs, addend)
 
 
 def _has_expandable(kernel: Kernel) -> bool:

@@ -27,9 +27,11 @@ from lepton_cc.codegen.kernel.ir import (
     MatrixStore,
     MulAdd,
     PackedWord,
+    Prefetch,
     QuantizedSum,
     RoundedProduct,
     RoundedQuotient,
+    Saturate,
     ScalarType,
     Select,
     Stmt,
@@ -96,6 +98,9 @@ class _Printer:
         if isinstance(statement, MatrixDot):
             total, lhs, rhs = statement.total.name, statement.lhs.name, statement.rhs.name
             return [f"{pad}{total} += dot({lhs}, {rhs})"]
+        if isinstance(statement, Prefetch):
+            line = f"{pad}prefetch {statement.buffer.name}[{self._text(statement.index)}]"
+            return [*self._flush(pad), line]
         if isinstance(statement, MatrixLoad | MatrixStore):
             memory = f"{statement.buffer.name}[{self._text(statement.index)}; {statement.stride}]"
             sides = (statement.matrix.name, memory)
@@ -152,9 +157,12 @@ class _Printer:
         if isinstance(expr, MulAdd):
             return f"mul_add({', '.join(parts)})"
         if isinstance(expr, RoundedProduct):
-            return f"rounded_product<{expr.low}, {expr.high}>({', '.join(parts)})"
+            bounds = f"{expr.low}, {expr.high}, {expr.bound!r}"
+            return f"rounded_product<{bounds}>({', '.join(parts)})"
         if isinstance(expr, RoundedQuotient):
             return f"rounded_quotient({parts[0]}, {expr.divisor.hex()})"
+        if isinstance(expr, Saturate):
+            return f"saturate<{_type_name(expr.type)}, {expr.addend}>({parts[0]})"
         if isinstance(expr, QuantizedSum):
             scales = f"{expr.lhs_scale!r}, {expr.rhs_scale!r}, {expr.offset!r}"
             bounds = f"{expr.magnitude}, {expr.low}, {expr.high}"

@@ -26,9 +26,11 @@ from lepton_cc.codegen.kernel.ir import (
     MatrixStore,
     MulAdd,
     PackedWord,
+    Prefetch,
     QuantizedSum,
     RoundedProduct,
     RoundedQuotient,
+    Saturate,
     Select,
     Stmt,
     Store,
@@ -80,7 +82,7 @@ class Rewriter:
                 new = Let(var, self.expression(value))
             case If(condition, then, otherwise):
                 new = If(self.expression(condition), self.block(then), self.block(otherwise))
-            case MatrixLoad(_, _, index) | MatrixStore(_, _, index):
+            case MatrixLoad(_, _, index) | MatrixStore(_, _, index) | Prefetch(_, index):
                 new = replace(statement, index=self.expression(index))
             case MatrixDot():
                 return statement
@@ -114,10 +116,12 @@ def with_operands(expr: Expr, operands: tuple[Expr, ...]) -> Expr:
             return type(expr)(type_, operand)
         case MulAdd(type_), (lhs, rhs, addend):
             return MulAdd(type_, lhs, rhs, addend)
-        case RoundedProduct(type_, _, _, low, high), (value, scale):
-            return RoundedProduct(type_, value, scale, low, high)
         case RoundedQuotient(type_, _, divisor), (value,):
             return RoundedQuotient(type_, value, divisor)
+        case RoundedProduct(), (value, scale):
+            return replace(expr, value=value, scale=scale)
+        case Bitcast() | Saturate(), (operand,):
+            return replace(expr, operand=operand)
         case QuantizedSum(), (lhs, rhs):
             return replace(expr, lhs=lhs, rhs=rhs)
         case LoadWord(type_, buffer), (index,):

@@ -16,6 +16,7 @@ from lepton_cc.codegen.kernel.ir import (
     MatrixDot,
     MatrixLoad,
     MatrixStore,
+    Prefetch,
     Stmt,
     Store,
     Var,
@@ -71,6 +72,8 @@ class FunctionEmitter(ExpressionEmitter):
             self._emit_matrix_dot(statement)
         elif isinstance(statement, MatrixLoad | MatrixStore):
             self._emit_matrix_move(statement)
+        elif isinstance(statement, Prefetch):
+            self._emit_prefetch(statement)
         else:
             raise InternalError(f"no LLVM for {type(statement).__name__}")
 
@@ -169,6 +172,18 @@ class FunctionEmitter(ExpressionEmitter):
         self._lines.append(
             f"  call void @llvm.x86.{name}(i8 {number}, ptr {pointer}, i64 {stride})"
         )
+
+    def _emit_prefetch(self, statement: Prefetch) -> None:
+        # Not `inbounds`: it may lie beyond the buffer.
+        element = types.stored(statement.buffer.dtype, self._target.pointer_bits)
+        index_type = self._type_text(INDEX, 1)
+        at = self._emit(statement.index).text
+        base = self._pointers[statement.buffer]
+        pointer = self._line(f"getelementptr {element}, ptr {base}, {index_type} {at}")
+        self.intrinsics.add(
+            "declare void @llvm.prefetch.p0(ptr, i32 immarg, i32 immarg, i32 immarg)"
+        )
+        self._lines.append(f"  call void @llvm.prefetch.p0(ptr {pointer}, i32 0, i32 3, i32 1)")
 
     # Stores
 

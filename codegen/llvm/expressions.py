@@ -28,6 +28,7 @@ from lepton_cc.codegen.kernel.ir import (
     MulAdd,
     NarrowingCast,
     PackedWord,
+    Saturate,
     ScalarType,
     Select,
     Unary,
@@ -38,8 +39,10 @@ from lepton_cc.codegen.kernel.ir import (
     is_unsigned,
 )
 from lepton_cc.codegen.llvm import types
+from lepton_cc.codegen.llvm.pack import LANES as PACKED_LANES
+from lepton_cc.codegen.llvm.pack import packed_bytes
 from lepton_cc.ir.diagnostics import InternalError
-from lepton_cc.ir.dtype import DType
+from lepton_cc.ir.dtype import DType, integer_bounds
 from lepton_cc.ir.target import Target
 
 
@@ -402,7 +405,39 @@ class ExpressionEmitter:
         )
         return Operand(text, expr.type, lanes)
 
+    def _emit_saturate(self, expr: Saturate) -> Operand:
+        operand = self._emit(expr.operand)
+        assert isinstance(expr.type, DType)
+        if operand.lanes == PACKED_LANES and self._target.vector_bytes == PACKED_LANES:
+            text = packed_bytes(self._line, self.intrinsics, operand.text, expr.type, expr.addend)
+            return Operand(text, expr.type, operand.lanes)
+        kind = self._type_text(DType.I32, operand.lanes)
+
+        def literal(value: int) -> str:
+            return self._splat(Operand(str(value), DType.I32), operand.lanes).text
+
+        total = operand.text
+        if expr.addend:
+            total = self._line(f"add nsw {kind} {total}, {literal(expr.addend)}")
+        for name, bound in zip(("smax", "smin"), integer_bounds(expr.type), strict=True):
+            function = self._intrinsic(name, DType.I32, operand.lanes, 2)
+            total = self._line(f"call {kind} {function}({kind} {total}, {kind} {literal(bound)})")
+        return self._converted("trunc", Operand(total, DType.I32, operand.lanes), expr.type)
+
+    def _emit_rounded(self, expr: Unary) -> Operand:
+        """RNE to i32 in one instruction, in the rounding mode that all code runs in."""
+        (operand,) = self._aligned(expr.operand)
+        source, target = (self._type_text(t, operand.lanes) for t in (expr.type, DType.I32))
+        lanes = operand.lanes
+        suffix = "i32.f32" if lanes == 1 else f"v{lanes}i32.v{lanes}f32"
+        self.intrinsics.add(f"declare {target} @llvm.lrint.{suffix}({source})")
+        call = f"call {target} @llvm.lrint.{suffix}({source} {operand.text})"
+        return Operand(self._line(call), DType.I32, lanes)
+
     def _emit_cast(self, expr: Cast) -> Operand:
+        inner = expr.operand
+        if isinstance(inner, Unary) and inner.op is UnaryOp.ROUND_EVEN and expr.type is DType.I32:
+            return self._emit_rounded(inner)
         (operand,) = self._aligned(expr.operand)
         source, target = operand.type, expr.type
         if target is DType.BOOL:
@@ -522,5 +557,6 @@ _EXPRESSIONS: Mapping[type[Expr], Callable[..., Operand]] = {
     Select: ExpressionEmitter._emit_select,
     Cast: ExpressionEmitter._emit_cast,
     NarrowingCast: ExpressionEmitter._emit_cast,
+    Saturate: ExpressionEmitter._emit_saturate,
     Bitcast: ExpressionEmitter._emit_bitcast,
 }

@@ -10,7 +10,7 @@ from lepton_cc.codegen.kernel.ir import Block, Expr, Stmt
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.conv_shape import PARALLEL_MULADDS, ConvShape
 from lepton_cc.codegen.lower.dot import usable_dot
-from lepton_cc.codegen.lower.matrix import Product, lower_product, matrix_grid
+from lepton_cc.codegen.lower.matrix import Product, lower_product, matrix_grid, result_lanes
 from lepton_cc.codegen.lower.matrix_grid import Contraction
 from lepton_cc.codegen.lower.source import delinearize, linearize
 from lepton_cc.ir.ops.conv import Conv
@@ -32,7 +32,8 @@ def lower_conv_by_matrices(context: KernelContext, kind: Conv, shape: ConvShape)
     window, run = shape.window, _run_length(shape) // DotProduct.QUADS.width
     words = math.prod(window.size) * shape.channels // DotProduct.QUADS.width
     lines = (shape.batch, *shape.outputs[:-1])
-    extents = Contraction(math.prod(lines), shape.outputs[-1], words, run, shape.filters)
+    results = result_lanes(context)
+    extents = Contraction(math.prod(lines), shape.outputs[-1], words, run, shape.filters, results)
     grid = matrix_grid(context, extents)
     if grid is None:
         return None

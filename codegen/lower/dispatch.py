@@ -5,7 +5,11 @@ before it become its sources, those after it the epilogue of its stores. Without
 whole body is one source, written by `store_tensor`.
 """
 
+import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
 
 from lepton_cc.codegen.kernel.ir import Block, Buffer, Const, Expr, index
 from lepton_cc.codegen.lower.anchors import ANCHORS
@@ -23,14 +27,18 @@ from lepton_cc.codegen.lower.source import Index, Source, buffer_source, scalar_
 from lepton_cc.codegen.lower.store import collapsed_dims, store_tensor
 from lepton_cc.codegen.lower.subbyte import elements_a_byte, packed_source
 from lepton_cc.ir.diagnostics import InternalError
+from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.graph import Op, Value
 from lepton_cc.ir.op_kind import Trait
 from lepton_cc.ir.ops.constant import Constant
+from lepton_cc.ir.ops.conv import Conv
 from lepton_cc.ir.ops.fused import Fused
+from lepton_cc.ir.ops.matmul import MatMul
 from lepton_cc.ir.ops.movement import Pad, PadMode
 from lepton_cc.ir.target import Target
 from lepton_cc.ir.tensor import Array
 from lepton_cc.ir.types import TensorType
+from lepton_cc.passes.quantize.accumulator_bound import Integers, accumulator_bound
 
 
 def lower_op(
@@ -129,13 +137,14 @@ class _OpLowering:
 
     def _epilogue_sink(self, anchor: Op, following: tuple[Op, ...]) -> Sink:
         after = self._computing(following)
+        magnitude = self._magnitude(anchor)
 
         def finish(at: Index, value: Expr) -> Expr:
             if is_narrow_float(anchor.result.type.dtype):
                 value = rounded(value, anchor.result.type.dtype)
             known = dict(self.sources)
             self.sources[anchor.result] = Source(
-                anchor.result.type, lambda i: value, lambda number: value
+                anchor.result.type, lambda i: value, lambda number: value, magnitude=magnitude
             )
             for op in after:
                 self.sources[op.result] = self._computed(op, through_at=True)
@@ -174,8 +183,21 @@ class _OpLowering:
         else:
             given = self.outer.get(value, value)
             source = buffer_source(type_, lambda: self.context.parameter(given))
+        if content is not None and type_.dtype in (DType.F32, DType.I32):
+            source = replace(source, magnitude=float(np.abs(content).max(initial=0)))
         self.sources[value] = source
         return source
+
+    def _magnitude(self, anchor: Op) -> float:
+        """A bound of the results of an integer contraction with constants; else infinity."""
+        kind, x = anchor.kind, anchor.inputs[0].type
+        weights = self.constants.get(anchor.inputs[1]) if len(anchor.inputs) > 1 else None
+        bias = self.constants.get(anchor.inputs[2]) if len(anchor.inputs) > 2 else None
+        known = weights is not None and (bias is not None or len(anchor.inputs) <= 2)
+        if not known or not isinstance(kind, Conv | MatMul) or not x.dtype.is_integer:
+            return math.inf
+        assert weights is not None
+        return float(accumulator_bound(kind, Integers.of(x), weights, bias))
 
     def _result_buffer(self, number: int) -> Callable[[], Buffer]:
         return lambda: self.context.parameter(self.op.results[number], written=True)

@@ -1,5 +1,6 @@
 """Lowering of pointwise integer ops of quantized models; the formulas are `ir.ops.integer`'s."""
 
+import math
 from collections.abc import Callable
 
 from lepton_cc.codegen.kernel.ir import (
@@ -17,7 +18,6 @@ from lepton_cc.ir.dtype import DType, integer_bounds
 from lepton_cc.ir.ops.integer import (
     QuantizedAdd,
     QuantizedMul,
-    Range,
     Requantize,
     Table,
 )
@@ -33,17 +33,15 @@ def _narrowed(rounded: Expr, zero_point: int, dtype: DType) -> Expr:
     return NarrowingCast(compute_type(dtype), wide)
 
 
-def _rounded_product(value: Expr, scale: Expr, range_: Range) -> Expr:
+def requantized(kind: Requantize, values: tuple[Expr, ...], bound: float = math.inf) -> Expr:
+    """The result element of Requantize; no product of the two values is larger than `bound`."""
+    wide, range_ = values[0].cast(DType.I32), kind.range
+    centered = wide
+    if kind.input_zero_point:
+        centered, bound = wide - kind.input_zero_point, math.inf
     low, high = range_.low - range_.zero_point, range_.high - range_.zero_point
-    product = RoundedProduct(DType.I32, value, scale, low, high)
+    product = RoundedProduct(DType.I32, centered, values[1], low, high, bound)
     return _narrowed(product, range_.zero_point, range_.dtype)
-
-
-def requantized(kind: Requantize, values: tuple[Expr, ...]) -> Expr:
-    """The result element of Requantize."""
-    wide = values[0].cast(DType.I32)
-    centered = wide - kind.input_zero_point if kind.input_zero_point else wide
-    return _rounded_product(centered, values[1], kind.range)
 
 
 def quantized_sum(kind: QuantizedAdd, values: tuple[Expr, ...]) -> Expr:

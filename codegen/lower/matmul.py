@@ -15,7 +15,7 @@ from lepton_cc.codegen.lower.contraction import (
     initialize,
 )
 from lepton_cc.codegen.lower.dot import MIN_LANES, DotWeights, dot_weights, usable_dot
-from lepton_cc.codegen.lower.matrix import Product, lower_product, matrix_grid
+from lepton_cc.codegen.lower.matrix import Product, lower_product, matrix_grid, result_lanes
 from lepton_cc.codegen.lower.matrix_grid import Contraction
 from lepton_cc.codegen.lower.packing import ConvWeights, conv_weights
 from lepton_cc.codegen.lower.representation import compute_type
@@ -47,7 +47,7 @@ def _by_matrices(context: KernelContext, rows: int, depth: int, columns: int) ->
     kind, sink = context.op.kind, context.sink
     assert isinstance(kind, MatMul)
     words = depth // DotProduct.QUADS.width
-    extents = Contraction(1, rows, words, words, columns)
+    extents = Contraction(1, rows, words, words, columns, result_lanes(context))
     dot = DotProduct.NONE if kind.rhs_zero_point else usable_dot(context, depth)
     grid = matrix_grid(context, extents) if dot is DotProduct.QUADS else None
     if grid is None:

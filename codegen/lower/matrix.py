@@ -18,6 +18,7 @@ from lepton_cc.codegen.kernel.ir import (
     MatrixDot,
     MatrixLoad,
     MatrixStore,
+    Prefetch,
     Stmt,
     Var,
     index,
@@ -40,6 +41,10 @@ from lepton_cc.ir.target import DotProduct
 
 # Weights beyond this leave the nearer caches before the next rows need them again.
 _RESIDENT_WEIGHTS_BYTES = 256 << 10
+# Weights come from afar, and matrix loads by themselves do not hide that: twice the rate, measured
+# with 32 MB of them.
+_NEAR_WEIGHTS_BYTES = 32 << 10
+_AHEAD_BYTES = 16384
 # A loop with fewer iterations is not handed to threads if there is another.
 _LEAST_PARTS = 4
 
@@ -59,6 +64,11 @@ class Product:
     pixel_stride: int
     taps: tuple[tuple[int, int], ...]
     store: Callable[[Expr, Expr, Expr, Expr], Stmt]
+
+
+def result_lanes(context: KernelContext) -> int:
+    """Results that are finished at once: as many as fill a register once they are stored."""
+    return max(EXTENT, context.lanes(context.sink.type.dtype))
 
 
 def matrix_grid(context: KernelContext, extents: Contraction) -> Grid | None:
@@ -117,6 +127,7 @@ class _ProductLowering:
         self.weights: DotWeights = dot_weights(
             context, DotProduct.QUADS, extents.columns, Tile(1, 1, EXTENT), product.zero_point
         )
+        self.weights_bytes = self.weights.panels.size * 4
         self.x: Buffer = context.direct_buffer(0)
         down, across = grid.down, grid.across
         self.totals = [context.matrix("c", grid.rows, EXTENT) for _ in range(down * across)]
@@ -126,6 +137,7 @@ class _ProductLowering:
         num_inputs, num_weights = (passing, across) if across <= down else (down, passing)
         self.inputs = [context.matrix("a", grid.rows, grid.depth) for _ in range(num_inputs)]
         self.factors = [context.matrix("b", grid.depth, EXTENT) for _ in range(num_weights)]
+        self.lanes = extents.results
         self.sums = context.stack("sums", DType.I32, down * across * grid.rows * EXTENT)
 
     def body(self, *, parallel: bool) -> Block:
@@ -146,7 +158,7 @@ class _ProductLowering:
 
     def _columns_outside(self, *, parallel: bool) -> bool:
         extents, grid = self.product.extents, self.grid
-        if extents.words * extents.columns * 4 > _RESIDENT_WEIGHTS_BYTES:
+        if self.weights_bytes > _RESIDENT_WEIGHTS_BYTES:
             return True
         tiles = extents.lines * grid.tiles
         return parallel and tiles < _LEAST_PARTS * grid.down
@@ -283,26 +295,31 @@ class _ProductLowering:
             matrix = self.inputs[row % len(self.inputs)]
             return matrix, MatrixLoad(matrix, self.x, inputs[row], stride)
 
-        def factor(column: int) -> tuple[Matrix, Stmt]:
-            matrix = self.factors[column % len(self.factors)]
-            return matrix, MatrixLoad(matrix, self.weights.panels, weights[column], EXTENT)
+        panels = self.weights.panels
+
+        def factor(column: int) -> tuple[Matrix, tuple[Stmt, ...]]:
+            matrix, at = self.factors[column % len(self.factors)], weights[column]
+            ahead = at + _AHEAD_BYTES // panels.dtype.size_bytes
+            rows = matrix.rows if self.weights_bytes > _NEAR_WEIGHTS_BYTES else 0
+            hints = [Prefetch(panels, ahead + row * EXTENT) for row in range(rows)]
+            return matrix, (MatrixLoad(matrix, panels, at, EXTENT), *hints)
 
         statements: list[Stmt] = []
         if self.grid.across <= self.grid.down:
             held = [factor(column) for column in range(len(weights))]
-            statements += [statement for _, statement in held]
+            statements += [statement for _, parts in held for statement in parts]
             for row in range(len(inputs)):
                 x, statement = input_(row)
                 statements.append(statement)
                 for column, (w, _) in enumerate(held):
                     statements.append(MatrixDot(self._total(row, column), x, w))
             return tuple(statements)
-        held = [input_(row) for row in range(len(inputs))]
-        statements += [statement for _, statement in held]
+        inputs_held = [input_(row) for row in range(len(inputs))]
+        statements += [statement for _, statement in inputs_held]
         for column in range(len(weights)):
-            w, statement = factor(column)
-            statements.append(statement)
-            for row, (x, _) in enumerate(held):
+            w, parts = factor(column)
+            statements += parts
+            for row, (x, _) in enumerate(inputs_held):
                 statements.append(MatrixDot(self._total(row, column), x, w))
         return tuple(statements)
 
@@ -340,14 +357,14 @@ class _ProductLowering:
 
         def one_row(row: Expr) -> Block:
             statements: Block = ()
-            for start in range(0, columns.width, EXTENT):
+            for start in range(0, columns.width, self.lanes):
 
                 def element(lane: Expr, start: int = start) -> Block:
                     value = load(self.sums, (row + from_row) * width + (lane + start))
                     column = columns.first * EXTENT + (lane + start)
                     return (self.product.store(line, pixel + row, column, value),)
 
-                lanes = min(EXTENT, columns.width - start)
+                lanes = min(self.lanes, columns.width - start)
                 statements += lanes_of(self.context.names, index(0), lanes, element)
             return statements
 

@@ -18,9 +18,11 @@ _LOADS_NOT_HIDDEN = 0.6
 # What one matrix of weights costs more if the block's do not stay in the nearest cache.
 _FAR_WEIGHTS_CYCLES = 6.0
 _NEAR_WEIGHTS_BYTES = 32 << 10
-# Beginning and ending a block; a result vector's way through memory; the shapes of the registers.
+# Beginning and ending a block; a result vector's way through memory, and what it costs more if it
+# is not one of as many as are finished at once; the shapes of the registers.
 _BLOCK_CYCLES = 80.0
 _RESULT_CYCLES = 2.0
+_ODD_RESULT_CYCLES = 2.0
 _KERNEL_CYCLES = 250.0
 # A vector unit that adds products of quads: vectors a cycle, and the part of it that is reached.
 _VECTORS_PER_CYCLE = 2.0
@@ -31,7 +33,8 @@ _VECTORS_REACHED = 0.85
 class Contraction:
     """The extents of a contraction: `lines` of `pixels` rows, `words` to add up, `columns`.
 
-    run: words of the input that lie side by side, of which a step takes a part.
+    run: words of the input that lie side by side, of which a step takes a part. results: how many
+    neighbours the code that finishes and stores them takes at once.
     """
 
     lines: int
@@ -39,6 +42,7 @@ class Contraction:
     words: int
     run: int
     columns: int
+    results: int = EXTENT
 
     @property
     def column_vectors(self) -> int:
@@ -85,7 +89,9 @@ def matrix_cycles(extents: Contraction, grid: Grid) -> float:
         for across, blocks_across in ((grid.across, whole), (rest, 1)):
             if across:
                 block = steps * _step_cycles(extents, grid, down, across)
-                block += _BLOCK_CYCLES + down * across * grid.rows * _RESULT_CYCLES
+                odd = across % (extents.results // EXTENT)
+                results = across * _RESULT_CYCLES + odd * _ODD_RESULT_CYCLES
+                block += _BLOCK_CYCLES + down * grid.rows * results
                 cycles += blocks_down * blocks_across * block
     return cycles
 

@@ -52,10 +52,13 @@ def pointwise_value(
     operands: tuple[TensorType, ...],
     result: TensorType,
     constant: MakeConstant,
+    magnitudes: tuple[float, ...] = (),
 ) -> Expr:
     """The result element of a pointwise op, from its operands' elements, in compute types."""
     if isinstance(kind, Table):
         value = looked_up(kind, values[0], constant)
+    elif isinstance(kind, Requantize):
+        value = requantized(kind, values, math.prod(magnitudes) if magnitudes else math.inf)
     else:
         value = _computed(kind, values, operands)
     if value.type is not compute_type(result.dtype):
@@ -81,8 +84,6 @@ def _computed(kind: OpKind, values: tuple[Expr, ...], operands: tuple[TensorType
             return quantized(kind, values, operands)
         case Dequantize():
             return dequantized(kind, values, operands)
-        case Requantize():
-            return requantized(kind, values)
         case QuantizedAdd():
             return quantized_sum(kind, values)
         case QuantizedMul():
@@ -95,10 +96,11 @@ def pointwise_source(
 ) -> Source:
     """A pointwise op over sources, as a source."""
     types = tuple(source.type for source in sources)
+    magnitudes = tuple(source.magnitude for source in sources)
 
     def at(index: Index) -> Expr:
         values = tuple(source.broadcast_at(index) for source in sources)
-        return pointwise_value(kind, values, types, result, constant)
+        return pointwise_value(kind, values, types, result, constant, magnitudes)
 
     linear = None
     same = [source for source in sources if source.type.num_elements != 1]
@@ -106,7 +108,7 @@ def pointwise_source(
 
         def linear_at(number: Expr) -> Expr:
             values = tuple(source.at_linear(number) for source in sources)
-            return pointwise_value(kind, values, types, result, constant)
+            return pointwise_value(kind, values, types, result, constant, magnitudes)
 
         linear = linear_at
     return Source(result, at, linear)

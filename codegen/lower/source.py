@@ -5,6 +5,7 @@ load; a pointwise or movement op answers with its operands' elements at computed
 of such ops therefore fuse by composition, without any buffer between them.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -79,13 +80,14 @@ class Source:
 
     `at` takes one index for each dimension; `linear` a row-major element number, and is None if
     there is no shorter way than delinearizing. Values have the compute type of the dtype. `content`
-    is that of a constant.
+    is that of a constant; no value is larger than `magnitude`.
     """
 
     type: TensorType
     at: Callable[[Index], Expr]
     linear: Callable[[Expr], Expr] | None = None
     content: Array | None = None
+    magnitude: float = math.inf
 
     def at_linear(self, number: Expr) -> Expr:
         """The element with a row-major number; a single element answers to any number."""

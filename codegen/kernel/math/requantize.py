@@ -24,6 +24,12 @@ def round_to_integer(x: Expr, low: int, high: int) -> Expr:
     return (clamped + _ROUNDER).bitcast(DType.I32) - _ROUNDER_BITS
 
 
+def clamped_integer(x: Expr, low: int, high: int, addend: int) -> Expr:
+    """clamp(low, high, RNE(x)) + addend as a binary32; all are of at most 21 bits."""
+    clamped = minimum(maximum(x, float(low)), float(high))
+    return (clamped + _ROUNDER) - (_ROUNDER - addend)
+
+
 def rounded_product_float(value: Expr, scale: Expr, low: int, high: int) -> Expr:
     """clamp(low, high, RNE(f32(f32(value) * scale))) by binary32 arithmetic."""
     return round_to_integer(value.cast(DType.F32) * scale, low, high)

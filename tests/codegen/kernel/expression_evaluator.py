@@ -36,6 +36,8 @@ from lepton_cc.codegen.kernel.ir import (
     MatrixStore,
     MulAdd,
     PackedWord,
+    Prefetch,
+    Saturate,
     ScalarType,
     Select,
     Store,
@@ -44,7 +46,7 @@ from lepton_cc.codegen.kernel.ir import (
     Var,
     is_float,
 )
-from lepton_cc.ir.dtype import DType
+from lepton_cc.ir.dtype import DType, integer_bounds
 
 Value = NDArray[Any]
 Memory = dict[Buffer, Value]
@@ -147,6 +149,10 @@ class Evaluator:
             return parts[0].view(numpy_type(expr.type))
         if isinstance(expr, Cast):
             return _cast(expr, parts[0])
+        if isinstance(expr, Saturate):
+            assert isinstance(expr.type, DType)
+            wide = parts[0].astype(np.int64) + expr.addend
+            return np.clip(wide, *integer_bounds(expr.type)).astype(numpy_type(expr.type))
         assert isinstance(expr, MulAdd)
         if self._fused and expr.type is DType.F32:
             lhs, rhs, addend = (part.astype(np.float64) for part in parts)
@@ -181,6 +187,8 @@ class Evaluator:
                 self._matrix_dot(statement)
             elif isinstance(statement, MatrixLoad | MatrixStore):
                 self._matrix_move(statement)
+            elif isinstance(statement, Prefetch):
+                assert int(self.evaluate(statement.index)) >= 0
             else:
                 assert isinstance(statement, Store)
                 at, value = self.evaluate(statement.index), self.evaluate(statement.value)

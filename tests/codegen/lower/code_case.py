@@ -15,7 +15,7 @@ from lepton_cc.codegen.assemble import assemble
 from lepton_cc.codegen.targets.loader import load_target, runs_on_this_machine
 from lepton_cc.executable import Executable
 from lepton_cc.ir.builder import GraphBuilder
-from lepton_cc.ir.dtype import DType
+from lepton_cc.ir.dtype import DType, integer_bounds
 from lepton_cc.ir.graph import Graph, Value
 from lepton_cc.ir.interpreter import interpret
 from lepton_cc.ir.op_kind import OpKind
@@ -175,3 +175,10 @@ def epsilon(dtype: DType) -> float:
 def random(dtype: DType, *dims: int, seed: int = 0) -> Array:
     """Random content as `random_graphs` has it."""
     return random_array(TensorType(dtype, dims), np.random.default_rng([seed, *dims]))
+
+
+def whole_range(dtype: DType, *dims: int, seed: int = 0) -> Array:
+    """Every value of the type, evenly."""
+    low, high = integer_bounds(dtype)
+    rng = np.random.default_rng([seed, *dims])
+    return rng.integers(low, high + 1, dims).astype(dtype.numpy)

@@ -10,7 +10,7 @@ from lepton_cc.codegen.kernel.printer import print_kernel
 from lepton_cc.codegen.lower import subbyte
 from lepton_cc.codegen.lower.subbyte import packed_rows
 from lepton_cc.codegen.targets.loader import load_target
-from lepton_cc.ir.dtype import DType, integer_bounds
+from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.op_kind import OpKind
 from lepton_cc.ir.ops.conv import Conv, ConvTranspose
 from lepton_cc.ir.ops.elementwise import Cast
@@ -19,9 +19,17 @@ from lepton_cc.ir.ops.movement import Transpose
 from lepton_cc.ir.ops.quantization import Dequantize
 from lepton_cc.ir.ops.window import Window
 from lepton_cc.ir.target import DotProduct
-from lepton_cc.ir.tensor import Array
 from lepton_cc.levels import LEVELS, OptLevel
-from tests.codegen.lower.code_case import BUILDS, Build, Case, Known, check, graph_of, random
+from tests.codegen.lower.code_case import (
+    BUILDS,
+    Build,
+    Case,
+    Known,
+    check,
+    graph_of,
+    random,
+    whole_range,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -50,13 +58,6 @@ CONVOLUTIONS = (
     ((1, 6, 6, 6), (3, 2, 3, 8), (1, 1), (1, 1), 0, 2),
     ((1, 20, 3), (15, 3, 4), (1,), (1,), 7, 1),
 )
-
-
-def whole_range(dtype: DType, *dims: int, seed: int = 0) -> Array:
-    """Every value of the type, evenly."""
-    low, high = integer_bounds(dtype)
-    rng = np.random.default_rng([seed, *dims])
-    return rng.integers(low, high + 1, dims).astype(dtype.numpy)
 
 
 def convolution(number: int, zero_point: int) -> tuple[Conv, tuple[int, ...], tuple[int, ...]]:

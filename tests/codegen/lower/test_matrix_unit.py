@@ -37,7 +37,7 @@ from lepton_cc.thread_pool import ThreadPool
 from tests.codegen.c.c_compiler import COMPILERS, c_source, call, compiled
 from tests.codegen.c.kernels import sample
 from tests.codegen.kernel.expression_evaluator import Evaluator
-from tests.codegen.lower.code_case import Case, Known, graph_of, random
+from tests.codegen.lower.code_case import Case, Known, graph_of, whole_range
 
 TARGET = load_target("x86-64-v4-amx")
 # Rows and columns of the left side, columns of the right one.
@@ -69,7 +69,10 @@ SHAPES = ((1, 1), (1, 2), (2, 1), (2, 2), (1, 5), (5, 1), (4, 1), (1, 6), (6, 1)
 
 def product(rows: int, depth: int, columns: int) -> Case:
     """A row of the table, with any bias."""
-    x, w = random(DType.U8, rows, depth, seed=1), Known(random(DType.I8, depth, columns, seed=2))
+    x, w = (
+        whole_range(DType.U8, rows, depth, seed=1),
+        Known(whole_range(DType.I8, depth, columns, seed=2)),
+    )
     return Case(MatMul(131, 0), (x, w, bias(columns)))
 
 
@@ -78,12 +81,12 @@ def convolution(number: int) -> Case:
     x, w, strides, dilations = CONVOLUTIONS[number]
     none = (0,) * len(strides)
     kind: OpKind = Conv(Window(w[:-2], strides, dilations, none, none), 1, 77)
-    weights = Known(random(DType.I8, *w, seed=4))
-    return Case(kind, (random(DType.U8, *x, seed=3), weights, bias(w[-1])))
+    weights = Known(whole_range(DType.I8, *w, seed=4))
+    return Case(kind, (whole_range(DType.U8, *x, seed=3), weights, bias(w[-1])))
 
 
 def bias(columns: int) -> Known:
-    return Known(random(DType.I32, columns, seed=5) // 1000)
+    return Known(whole_range(DType.I32, columns, seed=5) // 1000)
 
 
 CASES = (
@@ -138,13 +141,13 @@ def test_threads_and_a_residual(columns: int) -> None:
     x = builder.input("x", TensorType(DType.U8, (77, 256)))
     before = builder.input("before", TensorType(DType.I32, (77, columns)))
     copied = builder.emit(Unary(UnaryFunction.NEG), before)
-    weights = builder.constant(random(DType.I8, 256, columns))
+    weights = builder.constant(whole_range(DType.I8, 256, columns))
     total = builder.emit(MatMul(3, 0), x, weights)
     graph = builder.finish([builder.emit(Binary(BinaryFunction.ADD), total, copied)], ["y"])
     graph = FuseElementwise().run(graph, Statistics())
     program = assemble(graph, "case", TARGET, LEVELS[OptLevel.O3].schedule)
     assert any(f.kernel.matrices and f.kernel.parallel_loop for f in program.kernels)
-    inputs = {"x": random(DType.U8, 77, 256), "before": random(DType.I32, 77, columns)}
+    inputs = {"x": whole_range(DType.U8, 77, 256), "before": whole_range(DType.I32, 77, columns)}
     expected = interpret(graph, inputs)["y"]
     executable = Executable(program, 1)
     for threads in (None, ThreadPool(2), ThreadPool(5)):
