@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from lepton_cc.artifacts.output_folder import FORMAT, MANIFEST, file_record
+from lepton_cc.calibration.method import Method
+from lepton_cc.calibration.quantize import QuantizationRecord
 from lepton_cc.codegen.llvm.compile import llvm_version
 from lepton_cc.codegen.program import Port
 from lepton_cc.compiler import Compilation
@@ -22,6 +24,7 @@ from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.graph import Value
 from lepton_cc.ir.target import MemoryRegion, Target
 from lepton_cc.ir.types import TensorType
+from lepton_cc.passes.quantize.weight_rounding import WeightScheme
 from lepton_cc.report import LayerReport, MemoryReport, TensorFigure
 from lepton_cc.version import __version__
 
@@ -50,6 +53,7 @@ class Build:
     level: str
     dims: Mapping[str, int]
     profile: bool
+    quantization: QuantizationRecord | None
     target: Target
     interface: BuildInterface
     memory: MemoryReport
@@ -112,7 +116,23 @@ def quantization_fields(compilation: Compilation) -> dict[str, object] | None:
         "seed": record.seed,
         "activations": record.num_activations,
         "weights": record.num_weights,
+        "output_scales": dict(record.output_scales),
     }
+
+
+def _quantization(fields: Mapping[str, Any] | None) -> QuantizationRecord | None:
+    if fields is None:
+        return None
+    return QuantizationRecord(
+        WeightScheme(fields["scheme"]),
+        Method(fields["method"]),
+        int(fields["samples"]),
+        str(fields["data_sha256"]),
+        None if fields["seed"] is None else int(fields["seed"]),
+        int(fields["activations"]),
+        int(fields["weights"]),
+        {name: float(scale) for name, scale in fields["output_scales"].items()},
+    )
 
 
 def pass_fields(compilation: Compilation) -> list[dict[str, object]]:
@@ -195,6 +215,7 @@ def _build(folder: Path, document: Mapping[str, Any]) -> Build:
         level=str(document["options"]["level"]),
         dims={str(name): int(size) for name, size in document["options"]["dims"].items()},
         profile=bool(document["options"]["profile"]),
+        quantization=_quantization(document.get("quantization")),
         target=_target(document["target"]),
         interface=BuildInterface(
             str(interface["name"]),

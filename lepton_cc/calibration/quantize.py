@@ -16,6 +16,7 @@ from lepton_cc.ir.graph import Graph
 from lepton_cc.levels import BEFORE_QUANTIZATION
 from lepton_cc.passes.manager import Observer, PassManager, PassRecord
 from lepton_cc.passes.quantize.insert_quantization import InsertQuantization, refuse_quantized
+from lepton_cc.passes.quantize.output_scales import output_scales
 from lepton_cc.passes.quantize.quantization_points import quantization_points
 from lepton_cc.passes.quantize.weight_rounding import WeightScheme
 
@@ -64,6 +65,7 @@ class QuantizationRecord:
     """What a quantization was made with: enough to repeat it.
 
     `data_sha256` is of the arrays that were used; empty, and `seed` set, if they were made up.
+    `output_scales` are the steps of the outputs that have one, by ONNX name.
     """
 
     scheme: WeightScheme
@@ -73,6 +75,7 @@ class QuantizationRecord:
     seed: int | None
     num_activations: int
     num_weights: int
+    output_scales: Mapping[str, float]
 
     @property
     def warning(self) -> str:
@@ -144,5 +147,6 @@ def quantize(
         MADE_UP_SEED if data.is_made_up else None,
         counts.get("quantize an activation", 0),
         counts.get("quantize weights", 0),
+        output_scales(graph),
     )
     return QuantizedModel(prepared, graph, record, (*preparation.records, *insertion.records))

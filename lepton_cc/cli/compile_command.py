@@ -15,6 +15,7 @@ from lepton_cc.cli.progress import progress
 
 if TYPE_CHECKING:
     from lepton_cc.artifacts.emit import Artifacts, EmitKind
+    from lepton_cc.compiled_model import CompiledModel
     from lepton_cc.compiler import Compilation, CompileOptions
     from lepton_cc.ir.target import Target
     from lepton_cc.passes.manager import Observer
@@ -210,6 +211,9 @@ def _verify(model: Path, artifacts: "Artifacts") -> None:
 
     compilation = artifacts.compilation
     compiled = CompiledModel(compilation, "")
+    if compilation.quantized is not None:
+        _verify_quantization(model, compilation, compiled)
+        return
     inputs = [calibrated_inputs(compilation.imported, seed=0)]
     if is_quantized(compilation.imported):
         task = Task(inputs, layers=False)
@@ -217,6 +221,21 @@ def _verify(model: Path, artifacts: "Artifacts") -> None:
         return
     names = [port.name for port in compiled.outputs]
     refuse_if_beyond(output_differences(compiled.run, onnxruntime_run(model), inputs, names))
+
+
+def _verify_quantization(
+    model: Path, compilation: "Compilation", compiled: "CompiledModel"
+) -> None:
+    """Compares the integers with the interpreter; how good they are, `lepton verify` tells."""
+    from lepton_cc.cli.post_training_report import refuse_if_integers_differ
+    from lepton_cc.verify.post_training import verify_post_training
+    from lepton_cc.verify.quantized import Task
+    from lepton_cc.verify.quantized_graph import calibrated_inputs
+
+    assert compilation.quantized is not None
+    task = Task([calibrated_inputs(compilation.imported, seed=0)], layers=False)
+    scales = compilation.quantized.record.output_scales
+    refuse_if_integers_differ(verify_post_training(compiled.run, model, task, scales, compilation))
 
 
 def _note(text: str, wishes: _Wishes) -> None:

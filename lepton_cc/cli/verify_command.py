@@ -22,11 +22,12 @@ from lepton_cc.cli.verify_report import (
 
 if TYPE_CHECKING:
     from lepton_cc.artifacts.manifest import Build
+    from lepton_cc.calibration.quantize import QuantizationRecord
     from lepton_cc.compiler import Compilation
     from lepton_cc.ir.tensor import Array
     from lepton_cc.saved_model import SavedModel
     from lepton_cc.verify.difference import Difference
-    from lepton_cc.verify.quantized import QuantizedReport
+    from lepton_cc.verify.quantized import QuantizedReport, Task
 
 _LABELS = "y"
 _MADE_UP_SAMPLES = 4
@@ -50,6 +51,12 @@ class _Samples:
     help="Inputs, and labels as y [default: random inputs in the calibrated range].",
 )
 @click.option(
+    "--calibrate",
+    type=options.FILE,
+    metavar="DATA.npz",
+    help="What the build was calibrated with, to compare its layers, too.",
+)
+@click.option(
     "--samples",
     "num_samples",
     type=click.IntRange(1),
@@ -66,6 +73,7 @@ def verify(
     folder: Path,
     against: Path,
     data: Path | None,
+    calibrate: Path | None,
     num_samples: int | None,
     seed: int,
     layers: bool,
@@ -76,7 +84,8 @@ def verify(
     Layers are those of a build for this machine with the same options. Float models fail if an
     output is beyond the tolerance of its type. Quantized models are measured in steps (LSB), with
     ONNX Runtime in each of its modes; they fail if an integer differs from the interpreter's, or an
-    output is farther from all modes than these are from each other.
+    output is farther from all modes than these are from each other. Models that were quantized here
+    are measured against the float model, and fail only if an integer is not the interpreter's.
     """
     from lepton_cc.saved_model import SavedModel
     from lepton_cc.verify.quantized import Task, verify_quantized
@@ -84,8 +93,13 @@ def verify(
 
     model = SavedModel(folder)
     _check_model(model.build, against)
-    compilation = _compiled_again(ctx, model.build, against)
-    samples = _samples(compilation, data, num_samples, seed)
+    compilation = _compiled_again(ctx, model.build, against, calibrate)
+    samples = _samples(model.build, compilation, data, num_samples, seed)
+    if model.build.quantization is not None:
+        task = Task(samples.inputs, samples.labels, layers=layers)
+        _verify_post_training(model, compilation, against, task, as_json=as_json)
+        return
+    assert compilation is not None
     if not is_quantized(compilation.imported):
         _verify_floats(model, compilation, against, samples, layers=layers, as_json=as_json)
         return
@@ -96,6 +110,33 @@ def verify(
     else:
         print_quantized(report)
     refuse_if_diverging(report)
+
+
+def _verify_post_training(
+    model: "SavedModel",
+    compilation: "Compilation | None",
+    against: Path,
+    task: "Task",
+    *,
+    as_json: bool,
+) -> None:
+    from lepton_cc.cli.post_training_report import (
+        post_training_fields,
+        print_post_training,
+        refuse_if_integers_differ,
+    )
+    from lepton_cc.verify.post_training import verify_post_training
+
+    record = model.build.quantization
+    assert record is not None
+    if compilation is None:
+        click.echo("note: give --calibrate DATA.npz to compare the layers, too", err=True)
+    report = verify_post_training(model.run, against, task, record.output_scales, compilation)
+    if as_json:
+        click.echo(json.dumps(post_training_fields(report), indent=2))
+    else:
+        print_post_training(report)
+    refuse_if_integers_differ(report)
 
 
 def refuse_if_diverging(report: "QuantizedReport") -> None:
@@ -173,17 +214,23 @@ def _check_model(build: "Build", against: Path) -> None:
 
 
 def _samples(
-    compilation: "Compilation", data: Path | None, num_samples: int | None, seed: int
+    build: "Build",
+    compilation: "Compilation | None",
+    data: Path | None,
+    num_samples: int | None,
+    seed: int,
 ) -> _Samples:
     from lepton_cc.ir.diagnostics import Code, refuse
-    from lepton_cc.sample_inputs import read_inputs, samples
+    from lepton_cc.sample_inputs import made_up_inputs, read_inputs, samples
     from lepton_cc.verify.quantized_graph import calibrated_inputs
 
     if data is None:
         seeds = range(seed, seed + (num_samples or _MADE_UP_SAMPLES))
+        if compilation is None:
+            return _Samples([made_up_inputs(build.interface.inputs, one) for one in seeds])
         return _Samples([calibrated_inputs(compilation.imported, one) for one in seeds])
     arrays = read_inputs([str(data)])
-    found = list(samples(compilation.program.inputs, arrays))
+    found = list(samples(build.interface.inputs, arrays))
     if not found:
         raise refuse(Code.BAD_INPUT_DATA, f"{data} holds no sample")
     labels = arrays.get(_LABELS)
@@ -192,12 +239,47 @@ def _samples(
     return _Samples(found[:num_samples], labels[:num_samples])
 
 
-def _compiled_again(ctx: click.Context, build: "Build", model: Path) -> "Compilation":
-    """The model, with the options of the build, for this machine: its layers can be run here."""
+def _compiled_again(
+    ctx: click.Context, build: "Build", model: Path, calibrate: Path | None
+) -> "Compilation | None":
+    """The model, with the options of the build, for this machine: its layers can be run here.
+
+    None if it was quantized by data that are not given again.
+    """
+    from lepton_cc.calibration.quantize import QuantizationOptions
     from lepton_cc.codegen.targets.loader import HOST, load_target, runs_on_this_machine
     from lepton_cc.compiler import CompileOptions, compile_model
     from lepton_cc.levels import OptLevel
 
     target = build.target if runs_on_this_machine(build.target) else load_target(HOST)
-    choices = CompileOptions(target, OptLevel(build.level), build.interface.name, build.dims)
-    return compile_model(model, choices, observers=[ctx.ensure_object(Session)])
+    quantization: QuantizationOptions | None = None
+    record = build.quantization
+    if record is not None:
+        if record.seed is None and calibrate is None:
+            return None
+        source = None if record.seed is not None else calibrate
+        quantization = QuantizationOptions(record.scheme, source, record.method)
+    choices = CompileOptions(
+        target,
+        OptLevel(build.level),
+        build.interface.name,
+        build.dims,
+        quantization=quantization,
+    )
+    compilation = compile_model(model, choices, observers=[ctx.ensure_object(Session)])
+    if record is not None and compilation.quantized is not None:
+        _check_calibration(record, compilation.quantized.record, calibrate)
+    return compilation
+
+
+def _check_calibration(
+    built: "QuantizationRecord", again: "QuantizationRecord", calibrate: Path | None
+) -> None:
+    from lepton_cc.ir.diagnostics import Code, refuse
+
+    if built.data_sha256 != again.data_sha256:
+        raise refuse(
+            Code.BAD_CALIBRATION_DATA,
+            f"{calibrate} holds other data than those that the build was calibrated with",
+            hint="give the same file, or none: then outputs are compared, and no layers",
+        )

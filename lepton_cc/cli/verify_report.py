@@ -11,7 +11,7 @@ from lepton_cc.cli.tables import print_table
 if TYPE_CHECKING:
     from lepton_cc.ir.diagnostics import Diagnostic
     from lepton_cc.verify.difference import Difference
-    from lepton_cc.verify.quantized import QuantizedReport, RuntimeCheck
+    from lepton_cc.verify.quantized import InterpreterCheck, QuantizedReport, RuntimeCheck
     from lepton_cc.verify.steps import StepDifference
 
 HEADINGS = ("", "elements", "different", "max abs", "max rel", "max ulp", "argmax flips", "beyond")
@@ -36,14 +36,7 @@ def difference_rows(differences: "Sequence[Difference]") -> list[tuple[str | int
 
 def print_quantized(report: "QuantizedReport") -> None:
     """All tables; of layers that are equal, only their number."""
-    check = report.interpreter
-    few = f"{report.num_layer_samples} samples"
-    _print_outputs(f"outputs against the interpreter, in steps, {few}", check.outputs)
-    _print_layers(f"layers against the interpreter, in steps, {few}", check.layers)
-    if check.float_layers:
-        print_table(
-            f"float layers against NumPy, {few}", HEADINGS, difference_rows(check.float_layers)
-        )
+    print_interpreter_check(report.interpreter, report.num_layer_samples)
     for mode in report.runtime:
         _print_mode(mode, report)
     if report.accuracy is not None:
@@ -52,6 +45,17 @@ def print_quantized(report: "QuantizedReport") -> None:
             (f"ONNX Runtime, {mode.mode.value}", _percent(mode.accuracy)) for mode in report.runtime
         ]
         print_table(f"accuracy, {report.num_samples} samples", ("", "top-1"), rows)
+
+
+def print_interpreter_check(check: "InterpreterCheck", num_samples: int) -> None:
+    """Outputs and layers against the interpreter; of layers that are equal, only their number."""
+    few = f"{num_samples} samples"
+    _print_outputs(f"outputs against the interpreter, in steps, {few}", check.outputs)
+    _print_layers(f"layers against the interpreter, in steps, {few}", check.layers)
+    if check.float_layers:
+        print_table(
+            f"float layers against NumPy, {few}", HEADINGS, difference_rows(check.float_layers)
+        )
 
 
 def _print_mode(check: "RuntimeCheck", report: "QuantizedReport") -> None:
@@ -126,21 +130,25 @@ def quantized_fields(report: "QuantizedReport") -> dict[str, object]:
     """The report as JSON."""
     from lepton_cc.verify.steps import STEP_CLASSES
 
-    check = report.interpreter
-    diverging = check.diverging()
     return {
         "quantized": True,
         "samples": report.num_samples,
         "layer_samples": report.num_layer_samples,
         "step_classes": list(STEP_CLASSES),
         "accuracy": report.accuracy,
-        "interpreter": {
-            "outputs": [_step_fields(one, check.exact) for one in check.outputs],
-            "layers": [_step_fields(one, check.exact) for one in check.layers],
-            "float_layers": [dataclasses.asdict(one) for one in check.float_layers],
-            "first_diverging": _place(diverging[0]) if diverging else None,
-        },
+        "interpreter": interpreter_fields(report.interpreter),
         "onnxruntime": [_mode_fields(mode) for mode in report.runtime],
+    }
+
+
+def interpreter_fields(check: "InterpreterCheck") -> dict[str, object]:
+    """The interpreter's check as JSON."""
+    diverging = check.diverging()
+    return {
+        "outputs": [_step_fields(one, check.exact) for one in check.outputs],
+        "layers": [_step_fields(one, check.exact) for one in check.layers],
+        "float_layers": [dataclasses.asdict(one) for one in check.float_layers],
+        "first_diverging": _place(diverging[0]) if diverging else None,
     }
 
 
@@ -165,11 +173,11 @@ def _place(one: "StepDifference") -> dict[str, object]:
     return {"name": one.name, "nodes": list(one.nodes), "max_steps": one.max_steps}
 
 
-def complaints(report: "QuantizedReport") -> "list[Diagnostic]":
-    """What makes the check fail: another integer than the interpreter's, or far from all modes."""
+def divergences(check: "InterpreterCheck") -> "list[Diagnostic]":
+    """Every layer and output that has other integers than the interpreter."""
     from lepton_cc.ir.diagnostics import Code, Diagnostic
 
-    found = [
+    return [
         Diagnostic(
             Code.CHECK_FAILED,
             f"{one.name} differs from the interpreter in {one.num_different} of "
@@ -177,8 +185,15 @@ def complaints(report: "QuantizedReport") -> "list[Diagnostic]":
             node=" ".join(one.nodes),
             hint="integers must be equal to the byte: please report it with the model",
         )
-        for one in report.interpreter.diverging()
+        for one in check.diverging()
     ]
+
+
+def complaints(report: "QuantizedReport") -> "list[Diagnostic]":
+    """What makes the check fail: another integer than the interpreter's, or far from all modes."""
+    from lepton_cc.ir.diagnostics import Code, Diagnostic
+
+    found = divergences(report.interpreter)
     found += [
         Diagnostic(
             Code.CHECK_FAILED,

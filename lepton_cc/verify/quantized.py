@@ -20,13 +20,13 @@ from lepton_cc.ir.target import Target
 from lepton_cc.ir.tensor import Array
 from lepton_cc.levels import LEVELS, OptLevel
 from lepton_cc.passes.manager import PassManager
+from lepton_cc.passes.quantize.output_scales import output_scales
 from lepton_cc.verify.difference import Difference, difference, merged
 from lepton_cc.verify.layers import LayerRunner
 from lepton_cc.verify.quantized_graph import (
     Holder,
     exact_values,
     holders_of_tensors,
-    output_scales,
 )
 from lepton_cc.verify.reference import Mode, Run, modes_of, onnxruntime_run
 from lepton_cc.verify.steps import StepDifference, StepTally, first_diverging, step_difference
@@ -153,13 +153,13 @@ def verify_quantized(
             holders = holders_of_tensors(compilation.imported, graph)
             layers = _runtime_layers(model, mode, form, holders, (few, observed, outputs))
         steps, floats = _outputs(got, outputs, scales)
-        checks.append(RuntimeCheck(mode, steps, floats, layers, _accuracy(outputs, task.labels)))
+        checks.append(RuntimeCheck(mode, steps, floats, layers, accuracy(outputs, task.labels)))
     return QuantizedReport(
         len(task.samples),
         len(few),
         _interpreter_check(compilation, graph, scales, got, observed, task),
         tuple(checks),
-        _accuracy(got, task.labels),
+        accuracy(got, task.labels),
         _allowed_steps(list(theirs.values()), scales),
     )
 
@@ -195,6 +195,16 @@ def _allowed_steps(
             for one in _outputs(first, second, scales)[0]:
                 allowed[one.name] = max(allowed[one.name], one.max_steps)
     return allowed
+
+
+def interpreter_check(
+    compilation: Compilation, got: Sequence[Arrays], task: Task
+) -> InterpreterCheck:
+    """Compares outputs `got` of the first samples, and the layers, with the interpreter."""
+    graph = meaning(compilation.imported, compilation.program.target)
+    scales = output_scales(compilation.imported)
+    observed = [_observed(graph, sample) for sample in task.samples[: task.num_layer_samples]]
+    return _interpreter_check(compilation, graph, scales, got, observed, task)
 
 
 def _interpreter_check(
@@ -294,7 +304,7 @@ def _as_integers(ours: Array, theirs: Array) -> tuple[Array, Array] | None:
     return left.astype(np.int32), right.astype(np.int32)
 
 
-def _accuracy(outputs: Sequence[Arrays], labels: Array | None) -> float | None:
+def accuracy(outputs: Sequence[Arrays], labels: Array | None) -> float | None:
     """Share of the samples whose first output is largest at the label; None without classes."""
     if labels is None or len(labels) != len(outputs) or not outputs:
         return None

@@ -1,4 +1,4 @@
-"""What a graph says about its integers: which values are exact, output steps, calibrated inputs."""
+"""What a graph says about its integers: which values are exact, who holds what, inputs in range."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -75,25 +75,6 @@ def _computes_exactly(op: Op) -> bool:
     if isinstance(op.kind, Constant | Dequantize) or Trait.MOVEMENT in op.kind.traits:
         return True
     return not any(result.type.dtype.is_float for result in op.results)
-
-
-def output_scales(graph: Graph) -> Mapping[str, float]:
-    """ONNX name -> the size of a step, for outputs that are integers or dequantized from them."""
-    producers = graph.producers()
-    constants = _constants(graph)
-    scales: dict[str, float] = {}
-    for name, value in zip(graph.output_names, graph.outputs, strict=True):
-        if value.type.dtype.is_integer:
-            scales[name] = 1.0
-            continue
-        op = producers.get(value)
-        while op is not None and Trait.MOVEMENT in op.kind.traits and len(op.inputs) == 1:
-            op = producers.get(op.inputs[0])
-        if op is not None and isinstance(op.kind, Dequantize):
-            scale = constants.get(op.inputs[1])
-            if scale is not None and scale.size == 1 and float(scale.reshape(())) > 0:
-                scales[name] = float(scale.reshape(()))
-    return scales
 
 
 @dataclass(frozen=True, slots=True)

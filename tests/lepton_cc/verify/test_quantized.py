@@ -15,12 +15,12 @@ from lepton_cc.compiler import Compilation, CompileOptions, compile_model
 from lepton_cc.frontend.importer import import_model
 from lepton_cc.ir.tensor import Array, Tensor
 from lepton_cc.levels import OptLevel
+from lepton_cc.passes.quantize.output_scales import output_scales
 from lepton_cc.verify.quantized import QuantizedReport, Task, verify_quantized
 from lepton_cc.verify.quantized_graph import (
     calibrated_inputs,
     exact_values,
     is_quantized,
-    output_scales,
 )
 from lepton_cc.verify.reference import Mode
 from tests.lepton_cc.verify.quantized_models import (
