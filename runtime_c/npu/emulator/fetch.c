@@ -196,15 +196,13 @@ static lpt_fault check_demands(const lpt_emulator *emulator, const uint32_t *wor
     }
     for (i = 0u; i < LPT_NUM_REGIONS; ++i) {
         if (words[first_region + i] > emulator->regions[i].size) {
-            return (lpt_fault){LPT_FAULT_REGION_TOO_SMALL, first_region + i,
-                               i << LPT_OFFSET_BITS};
+            return fault_at(LPT_FAULT_REGION_TOO_SMALL, first_region + i);
         }
     }
     for (i = 0u; i < LPT_NUM_REGIONS; ++i) {
         if ((lpt_get(words, LPT_CHECK_WRITE_MASK) >> i & 1u) != 0u &&
             (emulator->regions[i].attributes & LPT_REGION_ATTR_WRITE) == 0u) {
-            return (lpt_fault){LPT_FAULT_REGION_TOO_SMALL, LPT_WORD(LPT_CHECK_WRITE_MASK),
-                               i << LPT_OFFSET_BITS};
+            return fault_at(LPT_FAULT_REGION_TOO_SMALL, LPT_WORD(LPT_CHECK_WRITE_MASK));
         }
     }
     return fault_at(LPT_FAULT_NONE, 0u);
