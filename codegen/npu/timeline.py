@@ -16,6 +16,7 @@ from lepton_cc.codegen.npu.machine import Machine
 
 NUM_TOKENS = 8
 MAX_TOKENS = 255
+TRACE_BYTES = 16
 _CONSTANTS = frozenset({Region.STREAM, Region.CONSTANTS})
 
 
@@ -156,6 +157,7 @@ def _count(
             _count_transfer(packet, counters)
         else:
             _count_compute(term, counters)
+            counters[Counter.SYSTEM_WRITE_BYTES] += TRACE_BYTES * (packet.opcode is Opcode.TRACE)
     busy = (
         Counter.SETUP_CYCLES,
         Counter.ARRAY_CYCLES,

@@ -7,6 +7,7 @@ from lepton_cc.codegen.npu.cycles import PacketCycles
 from lepton_cc.codegen.npu.isa.packets import Opcode
 from lepton_cc.codegen.npu.isa.regions import Region
 from lepton_cc.codegen.npu.isa.registers import Counter
+from lepton_cc.codegen.npu.semantics.memory import TRACE_BYTES
 from lepton_cc.codegen.npu.semantics.packet import HeldPacket
 
 _CONSTANTS = (Region.STREAM, Region.CONSTANTS)
@@ -39,6 +40,8 @@ class Counters:
             values[Counter.DMA_CYCLES] += terms.transfer
             self._count_moved(packet)
             return
+        if packet.opcode is Opcode.TRACE:
+            values[Counter.SYSTEM_WRITE_BYTES] += TRACE_BYTES
         values[Counter.SETUP_CYCLES] += terms.setup
         values[Counter.ARRAY_CYCLES] += terms.array
         further = [
