@@ -59,6 +59,11 @@ class _Rules:
             self.need(self.get(f"{prefix}_ring_start") < rows, f"{prefix}_ring_start")
             self.need(height <= rows, f"{prefix}_ring_rows")
 
+    def result(self, width: str, channels: str) -> None:
+        """Pixels of a result do not overlap."""
+        apart = self.get("ofm_pixel_stride") >= self.get(channels)
+        self.need(self.get(width) == 1 or apart, "ofm_pixel_stride")
+
     def epilogue(self, allowed: Epilogue) -> Epilogue:
         flags = self.get("epilogue")
         self.need(not flags & ~int(allowed), "epilogue")
@@ -94,6 +99,7 @@ def _convolution(rules: _Rules, member: Member) -> None:
     rules.need(not get("ifm_channels") % groups and not get("ofm_channels") % groups, "groups")
     rules.ring("ifm", get("ifm_height"))
     rules.ring("ofm", get("ofm_height"))
+    rules.result("ofm_width", "ofm_channels")
     flags = rules.epilogue(_ALL_FLAGS)
     if flags & Epilogue.RESIDUAL:
         rules.need(not flags & Epilogue.POOL2X2, "epilogue")
@@ -129,6 +135,7 @@ def _elementwise(rules: _Rules, _member: Member) -> None:
     rules.epilogue(Epilogue.TABLE)
     for prefix in ("lhs", "rhs", "ofm"):
         rules.ring(prefix, rules.get("height"))
+    rules.result("width", "channels")
 
 
 def _pool(rules: _Rules, member: Member) -> None:
@@ -145,6 +152,7 @@ def _pool(rules: _Rules, member: Member) -> None:
     rules.epilogue(Epilogue.TABLE)
     rules.ring("ifm", get("ifm_height"))
     rules.ring("ofm", get("ofm_height"))
+    rules.result("ofm_width", "ofm_channels")
     for side, axis in (("height", "y"), ("width", "x")):
         pad = get("pad_top" if axis == "y" else "pad_left")
         starts = np.arange(get(f"ofm_{side}"), dtype=np.int64) * get(f"stride_{axis}") - pad
@@ -159,6 +167,7 @@ def _table(rules: _Rules, _member: Member) -> None:
     rules.regions(_TABLES, "table_address")
     rules.ring("ifm", rules.get("height"))
     rules.ring("ofm", rules.get("height"))
+    rules.result("width", "channels")
 
 
 def _dma(rules: _Rules, _member: Member) -> None:
