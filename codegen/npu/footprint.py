@@ -1,5 +1,6 @@
-"""The bytes that a packet reads and writes, as the smallest interval around each operand."""
+"""The bytes that a packet reads and writes, as the smallest intervals around each operand."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lepton_cc.codegen.npu.isa.assemble import Packet
@@ -38,12 +39,19 @@ def _map(
     sizes: tuple[int, int, int],
     *,
     write: bool = False,
-) -> Access:
+) -> Iterator[Access]:
+    """The rows from the first to the last; of a ring two parts where it wraps."""
     rows, columns, channels = sizes
-    rows = packet.integer(f"{prefix}_ring_rows") or rows
-    extent = (rows - 1) * packet.integer(f"{prefix}_row_stride")
-    extent += (columns - 1) * packet.integer(f"{prefix}_pixel_stride") + channels
-    return _interval(packet.address(f"{prefix}_address"), extent, write=write)
+    ring = packet.integer(f"{prefix}_ring_rows") or rows
+    start = packet.integer(f"{prefix}_ring_start")
+    stride = packet.integer(f"{prefix}_row_stride")
+    row_bytes = (columns - 1) * packet.integer(f"{prefix}_pixel_stride") + channels
+    address = packet.address(f"{prefix}_address")
+    before_wrap = min(rows, ring - start)
+    for first, count in ((start, before_wrap), (0, rows - before_wrap)):
+        if count > 0:
+            extent = (count - 1) * stride + row_bytes
+            yield _interval(address.plus(first * stride), extent, write=write)
 
 
 def _sizes(packet: Packet, prefix: str) -> tuple[int, int, int]:
@@ -61,13 +69,13 @@ def _table(packet: Packet) -> tuple[Access, ...]:
 
 def _windowed(packet: Packet) -> tuple[Access, ...]:
     stored = _sizes(packet, "ofm")
-    accesses = [_map(packet, "ifm", _sizes(packet, "ifm"))]
-    accesses.append(_map(packet, "ofm", stored, write=True))
+    accesses = [*_map(packet, "ifm", _sizes(packet, "ifm"))]
+    accesses += _map(packet, "ofm", stored, write=True)
     if packet.opcode is not Opcode.POOL:
         size = packet.integer("weights_bytes")
         accesses.append(_interval(packet.address("weights_address"), size))
         if packet.integer("epilogue") & Epilogue.RESIDUAL:
-            accesses.append(_map(packet, "residual", stored))
+            accesses += _map(packet, "residual", stored)
     if packet.opcode is Opcode.SEPARABLE:
         size = packet.integer("stage_weights_bytes")
         accesses.append(_interval(packet.address("stage_weights_address"), size))
@@ -77,11 +85,11 @@ def _windowed(packet: Packet) -> tuple[Access, ...]:
 def _pointwise(packet: Packet) -> tuple[Access, ...]:
     sizes = _sizes_of_all(packet)
     names = ("ifm",) if packet.opcode is Opcode.TABLE else ("lhs", "rhs")
-    reads = []
+    reads: list[Access] = []
     for name in names:
         channels = 1 if name == "rhs" and packet.integer("rhs_repeats_channel") else sizes[2]
-        reads.append(_map(packet, name, (sizes[0], sizes[1], channels)))
-    return (*reads, _map(packet, "ofm", sizes, write=True), *_table(packet))
+        reads += _map(packet, name, (sizes[0], sizes[1], channels))
+    return (*reads, *_map(packet, "ofm", sizes, write=True), *_table(packet))
 
 
 def _sizes_of_all(packet: Packet) -> tuple[int, int, int]:
@@ -133,7 +141,7 @@ def _dma(packet: Packet) -> tuple[Access, ...]:
 
 
 def footprint(packet: Packet) -> tuple[Access, ...]:
-    """The intervals of all operands; those of a ring cover the ring."""
+    """The intervals of all operands."""
     match packet.opcode:
         case Opcode.CONV | Opcode.DEPTHWISE | Opcode.SEPARABLE | Opcode.POOL:
             return _windowed(packet)

@@ -5,9 +5,11 @@ round the weight buffer in the order of their use: each may take the place of th
 reader comes before its own first one, and is loaded as soon as that reader is done.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from lepton_cc.codegen.npu.cascade import read_rows
 from lepton_cc.codegen.npu.isa.regions import Address, Region
 from lepton_cc.codegen.npu.layers import ConvLayer, ElementwiseLayer, Layer, TableLayer
 from lepton_cc.codegen.npu.layout import Layouts, MapLayout
@@ -61,15 +63,13 @@ class Places:
         return self.plan.arena_bytes + self.spare_bytes
 
 
-def place(
-    machine: Machine, schedule: Schedule, layouts: Layouts, *, prefetch: bool = False
-) -> Places:
+def place(machine: Machine, schedule: Schedule, *, prefetch: bool = False) -> Places:
     """Addresses for everything that the tasks touch.
 
     `prefetch`: constants may go to free scratchpad too, where more of them are loaded ahead.
     The plan may be larger than the scratchpad: whoever asked decides what to do about it.
     """
-    tasks = schedule.tasks
+    tasks, layouts = schedule.tasks, schedule.layouts
     uses = _blob_uses(tasks)
     ring = _Ring(Address(Region.WBUF, 0), machine.member.wbuf_bytes)
     loads = [
@@ -80,7 +80,7 @@ def place(
     placed = {load.blob for load in loads}
     staged = [blob for blob in uses if blob not in placed]
     names = {blob: f"weights.{i}" for i, blob in enumerate(staged)}
-    plan = plan_memory(_problem(tasks, layouts, {names[b]: (b, uses[b]) for b in staged}))
+    plan = plan_memory(memory_problem_of(schedule, {names[b]: (b, uses[b]) for b in staged}))
     offsets = plan.offsets
     for blob in staged:
         address = Address(Region.SPM, offsets[names[blob]])
@@ -180,31 +180,38 @@ def _aligned(size_bytes: int) -> int:
     return -(-size_bytes // _ALIGNMENT) * _ALIGNMENT
 
 
-def _problem(
-    tasks: Sequence[Task],
-    layouts: Layouts,
-    staged: Mapping[str, tuple[Blob, tuple[int, int]]],
+def memory_problem_of(
+    schedule: Schedule, staged: Mapping[str, tuple[Blob, tuple[int, int]]]
 ) -> MemoryProblem:
+    """What the memory planner is asked: buffers of maps, and constants staged in the scratchpad.
+
+    `staged`: name -> constant, its first and its last task.
+    """
+    tasks, layouts, steps = schedule.tasks, schedule.layouts, schedule.steps
     ranges: dict[Value, tuple[int, int]] = {}
-    for number, task in enumerate(tasks):
+    for task, step in zip(tasks, steps, strict=True):
         for value in (*read_values(task), *written_values(task)):
             buffer = layouts.by_value[value].buffer
-            ranges[buffer] = (ranges.get(buffer, (number, number))[0], number)
+            ranges[buffer] = (ranges.get(buffer, (step, step))[0], step)
     sizes = layouts.buffers()
     buffers = [
         Buffer(value.name, sizes[value], first, last, _ALIGNMENT)
         for value, (first, last) in ranges.items()
     ]
     buffers += [
-        Buffer(name, len(blob.content), max(first - 1, 0), last, _ALIGNMENT)
+        Buffer(name, len(blob.content), steps[max(first - 1, 0)], steps[last], _ALIGNMENT)
         for name, (blob, (first, last)) in staged.items()
     ]
     overlaps: list[Overlap] = []
     in_place: list[InPlace] = []
-    for number, task in enumerate(tasks):
-        if isinstance(task, ComputeTask) and _is_whole(task):
+    for step, group in itertools.groupby(range(len(tasks)), key=lambda i: steps[i]):
+        members = [tasks[i] for i in group]
+        task = members[0]
+        if len(members) > 1:
+            overlaps += cascade_overlaps(members, layouts)
+        elif isinstance(task, ComputeTask) and _is_whole(task):
             overlaps += _overlaps(task.layer, layouts)
-            in_place += _in_place(number, task.layer, layouts)
+            in_place += _in_place(step, task.layer, layouts)
     return MemoryProblem(tuple(buffers), in_place=tuple(in_place), overlaps=tuple(overlaps))
 
 
@@ -235,6 +242,36 @@ def _in_place(number: int, layer: Layer, layouts: Layouts) -> list[InPlace]:
         for v in same
         if _owns_buffer(layouts.by_value[v])
     ]
+
+
+def cascade_overlaps(tasks: Sequence[Task], layouts: Layouts) -> list[Overlap]:
+    """How far the result of a cascade may reach up into the map that its first layer reads.
+
+    After each store of rows up to `end`, later tasks read the input from some row `needed` on:
+    result_end - (rows - end) result_row <= input + needed input_row.
+    """
+    compute = [task for task in tasks if isinstance(task, ComputeTask)]
+    first, last = compute[0].layer, compute[-1].layer
+    source, result = layouts.by_value[first.inputs[0]], layouts.by_value[last.result]
+    if not (_owns_buffer(source) and _owns_buffer(result)):
+        return []
+    needed = source.shape.height
+    reach = source.buffer_bytes
+    value = first.inputs[0]
+    for task in reversed(compute):
+        if task.layer is last:
+            # A residual is read row by row as the result is stored.
+            is_residual = value in last.inputs[1:]
+            for end in range(task.rows.first + 1, task.rows.end + 1):
+                free = min(needed, end) if is_residual else needed
+                stored_later = (result.shape.height - end) * result.row_stride
+                reach = min(reach, free * source.row_stride + stored_later)
+        for position, read in enumerate(task.layer.inputs):
+            if read == value:
+                rows = read_rows(task.layer, task.rows) if position == 0 else task.rows
+                needed = min(needed, rows.first)
+    names = (result.buffer.name, source.buffer.name)
+    return [Overlap(*names, reach, Direction.UPWARDS)] if reach > 0 else []
 
 
 def _overlaps(layer: Layer, layouts: Layouts) -> list[Overlap]:

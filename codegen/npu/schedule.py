@@ -5,9 +5,17 @@ layers -> (tilings by the cycle equation) -> loads, tiles, copies, stores
 
 import dataclasses
 import enum
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from lepton_cc.codegen.npu.cascade import (
+    Cascade,
+    CascadePlan,
+    chained_input,
+    plan_cascade,
+    ring_values,
+)
 from lepton_cc.codegen.npu.cycles import ceil_div
 from lepton_cc.codegen.npu.isa.packets import Encoding
 from lepton_cc.codegen.npu.layers import (
@@ -41,10 +49,16 @@ _ALL = frozenset(Encoding)
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Tasks in order; `staged` are the blobs that need a place in the scratchpad."""
+    """Tasks in order; `staged` are the blobs that need a place in the scratchpad.
+
+    `steps[i]` is the step of the memory plan that task i belongs to: a cascade is one.
+    `layouts` has the rings of the cascades.
+    """
 
     tasks: tuple[Task, ...]
+    steps: tuple[int, ...]
     staged: frozenset[Blob]
+    layouts: Layouts
 
 
 class Coding(enum.Enum):
@@ -186,28 +200,113 @@ def whole(value: Value) -> Rows:
     return Rows(0, map_shape(value.type).height)
 
 
-def schedule_layers(
-    machine: Machine,
-    layers: Sequence[Layer],
-    layouts: Layouts,
-    inputs: Mapping[Value, int],
-    outputs: Mapping[Value, int],
-    coding: Coding = Coding.BALANCED,
-) -> Schedule:
-    """Layer after layer, each computed whole; inputs are loaded first, outputs stored when made."""
-    maker = TileMaker(machine, coding)
-    tasks: list[Task] = []
-    loaded: set[Value] = set()
-    for layer in layers:
-        for value in layer.inputs:
-            if value in inputs and value not in loaded:
-                loaded.add(value)
-                tasks.append(LoadTask(value, inputs[value], whole(value)))
-        if isinstance(layer, MoveLayer):
-            if layer.result in layouts.copied:
-                tasks.append(CopyTask(layer))
-        else:
-            tasks += maker.tasks(layer, whole(layer.result))
-        if layer.result in outputs:
-            tasks.append(StoreTask(layer.result, outputs[layer.result], whole(layer.result)))
-    return Schedule(tuple(tasks), frozenset(maker.staged))
+@dataclass(frozen=True, slots=True)
+class Border:
+    """Ports of the values that come from outside and go there."""
+
+    inputs: Mapping[Value, int]
+    outputs: Mapping[Value, int]
+
+
+class Scheduler:
+    """Makes schedules of one segment; tiles and slices are made once for all of them."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        layers: Sequence[Layer],
+        layouts: Layouts,
+        border: Border,
+        coding: Coding,
+    ) -> None:
+        self._machine = machine
+        self._layers = tuple(layers)
+        self._layouts = layouts
+        self._border = border
+        self._maker = TileMaker(machine, coding)
+
+    def schedule(self, cascades: Sequence[Cascade] = ()) -> Schedule:
+        """Layer after layer, each whole or in a cascade.
+
+        Inputs are loaded before their first reader, outputs stored when they are made.
+        """
+        by_first = {cascade.first: cascade for cascade in cascades}
+        plans = {cascade: plan_cascade(self._layers, cascade) for cascade in cascades}
+        groups: list[list[Task]] = []
+        loaded: set[Value] = set()
+        index = 0
+        while index < len(self._layers):
+            cascade = by_first.get(index)
+            last = index if cascade is None else cascade.last
+            members = self._layers[index : last + 1]
+            streamed = _streamed(members, cascade)
+            groups += [[task] for task in self._loads(members, loaded, streamed)]
+            if cascade is not None:
+                groups.append(self._cascade(members, cascade, plans[cascade]))
+            else:
+                groups += [[task] for task in self._whole(members[0])]
+            groups += [[task] for task in self._stores(members)]
+            index = last + 1
+        steps = [number for number, group in enumerate(groups) for _ in group]
+        return Schedule(
+            tuple(task for group in groups for task in group),
+            tuple(steps),
+            frozenset(self._maker.staged),
+            self._with_rings(plans),
+        )
+
+    def _loads(
+        self, members: Sequence[Layer], loaded: set[Value], streamed: Value | None
+    ) -> Iterator[Task]:
+        for layer in members:
+            for value in layer.inputs:
+                if value in self._border.inputs and value not in loaded and value != streamed:
+                    loaded.add(value)
+                    yield LoadTask(value, self._border.inputs[value], whole(value))
+
+    def _stores(self, members: Sequence[Layer]) -> Iterator[Task]:
+        for layer in members:
+            if layer.result in self._border.outputs:
+                port = self._border.outputs[layer.result]
+                yield StoreTask(layer.result, port, whole(layer.result))
+
+    def _whole(self, layer: Layer) -> Iterator[Task]:
+        if not isinstance(layer, MoveLayer):
+            yield from self._maker.tasks(layer, whole(layer.result))
+        elif layer.result in self._layouts.copied:
+            yield CopyTask(layer)
+
+    def _cascade(self, members: Sequence[Layer], cascade: Cascade, plan: CascadePlan) -> list[Task]:
+        tilings = [self._striped_tiling(i, layer, plan) for i, layer in enumerate(members)]
+        source = chained_input(members[0])
+        tasks: list[Task] = []
+        for stripe in plan.stripes:
+            if cascade.streams_input and stripe.loaded is not None:
+                tasks.append(LoadTask(source, self._border.inputs[source], stripe.loaded))
+            for layer, rows, tiling in zip(members, stripe.computed, tilings, strict=True):
+                if rows is not None:
+                    tasks += self._maker.tasks(layer, rows, tiling)
+        return tasks
+
+    def _striped_tiling(self, index: int, layer: Layer, plan: CascadePlan) -> Tiling | None:
+        """One tiling for all stripes, chosen for the number of rows that most of them have."""
+        if not isinstance(layer, ConvLayer):
+            return None
+        counts = Counter(
+            rows.count for stripe in plan.stripes if (rows := stripe.computed[index]) is not None
+        )
+        (most, _), *_ = counts.most_common(1)
+        return choose_tiling(self._machine, layer, Rows(0, most))
+
+    def _with_rings(self, plans: Mapping[Cascade, CascadePlan]) -> Layouts:
+        by_value = dict(self._layouts.by_value)
+        for cascade, plan in plans.items():
+            for value, rows in ring_values(self._layers, cascade, plan).items():
+                by_value[value] = dataclasses.replace(by_value[value], ring_rows=rows)
+        return Layouts(by_value, self._layouts.copied)
+
+
+def _streamed(members: Sequence[Layer], cascade: Cascade | None) -> Value | None:
+    if cascade is None or not cascade.streams_input:
+        return None
+    return chained_input(members[0])

@@ -6,6 +6,7 @@ select -> fuse -> layouts -> schedule -> place -> emit -> synchronize -> stream
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from lepton_cc.codegen.npu.choose_cascades import choose_cascades
 from lepton_cc.codegen.npu.constants import ConstantPool
 from lepton_cc.codegen.npu.emit import Emitter
 from lepton_cc.codegen.npu.footprint import footprint
@@ -15,13 +16,13 @@ from lepton_cc.codegen.npu.isa.packets import Encoding, Opcode
 from lepton_cc.codegen.npu.isa.regions import NUM_REGIONS, Region
 from lepton_cc.codegen.npu.isa.registers import ABI_MAJOR, ABI_MINOR, Capability
 from lepton_cc.codegen.npu.layers import ConvLayer, Layer
-from lepton_cc.codegen.npu.layout import Layouts, assign_layouts
+from lepton_cc.codegen.npu.layout import assign_layouts
 from lepton_cc.codegen.npu.machine import Machine
 from lepton_cc.codegen.npu.place import Places, place
-from lepton_cc.codegen.npu.schedule import Coding, Schedule, schedule_layers
+from lepton_cc.codegen.npu.schedule import Border, Coding, Schedule, Scheduler
 from lepton_cc.codegen.npu.select import select
 from lepton_cc.codegen.npu.synchronize import synchronize
-from lepton_cc.codegen.npu.tasks import Rows, Task
+from lepton_cc.codegen.npu.tasks import Rows
 from lepton_cc.codegen.npu.tile import choose_tiling
 from lepton_cc.codegen.npu.timeline import Timeline, estimate
 from lepton_cc.ir.diagnostics import InternalError
@@ -38,10 +39,14 @@ class Segment:
 
     packets: tuple[Packet, ...]
     layers: tuple[Layer, ...]
-    tasks: tuple[Task, ...]
-    layouts: Layouts
+    schedule: Schedule
     places: Places
     timeline: Timeline
+
+    @property
+    def spm_bytes(self) -> int:
+        """Scratchpad that the segment uses."""
+        return self.places.spm_bytes
 
     @property
     def cost(self) -> tuple[int, int]:
@@ -58,6 +63,9 @@ class Segment:
 def compile_segment(body: Graph, machine: Machine, constants: ConstantPool) -> Segment:
     """Compiles a graph that `select` takes whole; constants are added to the pool.
 
+    If the maps do not fit the machine's scratchpad, layers run in cascades; the segment may still
+    be larger than the scratchpad if nothing helps: see `Segment.spm_bytes`.
+
     Raises:
         InternalError: an op of the body is none that the engine executes.
     """
@@ -69,45 +77,44 @@ def compile_segment(body: Graph, machine: Machine, constants: ConstantPool) -> S
         selection.layers, body.outputs, lambda *stages: _separable_pays(machine, *stages)
     )
     layouts = assign_layouts(layers, body.inputs)
-    inputs = {value: port for port, value in enumerate(body.inputs)}
-    outputs = {value: port for port, value in enumerate(body.outputs)}
-    schedules = [
-        schedule_layers(machine, layers, layouts, inputs, outputs, coding) for coding in Coding
-    ]
-    candidates = [
-        _Candidate(schedule, place(machine, schedule, layouts, prefetch=prefetch))
-        for schedule in schedules
-        for prefetch in (False, True)
-    ]
-    segments = [
-        _assembled(machine, layers, layouts, candidate, ConstantPool()) for candidate in candidates
-    ]
-    best = min(range(len(segments)), key=lambda i: (*segments[i].cost, i))
-    return _assembled(machine, layers, layouts, candidates[best], constants)
-
-
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    schedule: Schedule
-    places: Places
+    border = Border(
+        {value: port for port, value in enumerate(body.inputs)},
+        {value: port for port, value in enumerate(body.outputs)},
+    )
+    schedulers = [Scheduler(machine, layers, layouts, border, coding) for coding in Coding]
+    cascades = choose_cascades(machine, layers, layouts, border, schedulers[0])
+    best = min(
+        (
+            _assembled(machine, layers, schedule, constants=None, prefetch=prefetch)
+            for schedule in (scheduler.schedule(cascades) for scheduler in schedulers)
+            for prefetch in (False, True)
+        ),
+        key=lambda segment: segment.cost,
+    )
+    return _assembled(
+        machine, layers, best.schedule, constants=constants, prefetch=best.places.spare_bytes > 0
+    )
 
 
 def _assembled(
     machine: Machine,
     layers: tuple[Layer, ...],
-    layouts: Layouts,
-    candidate: _Candidate,
-    constants: ConstantPool,
+    schedule: Schedule,
+    *,
+    constants: ConstantPool | None,
+    prefetch: bool,
 ) -> Segment:
-    schedule, places = candidate.schedule, candidate.places
-    addresses = {load.blob.content: constants.add(load.blob.content) for load in places.loads}
+    """The packets of a schedule; without a pool, constants get addresses for the time being."""
+    pool = ConstantPool() if constants is None else constants
+    places = place(machine, schedule, prefetch=prefetch)
+    addresses = {load.blob.content: pool.add(load.blob.content) for load in places.loads}
     numbers = {id(layer): number for number, layer in enumerate(layers, 1)}
-    emitter = Emitter(machine, layouts, places, addresses)
+    emitter = Emitter(machine, schedule.layouts, places, addresses)
     packets = synchronize(emitter.packets(schedule.tasks, numbers))
     packets.append(Packet(Opcode.END, {}))
     timeline = estimate(machine, packets)
     check = _check_packet(machine, packets)
-    return Segment((check, *packets), layers, schedule.tasks, layouts, places, timeline)
+    return Segment((check, *packets), layers, schedule, places, timeline)
 
 
 def _separable_pays(
