@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 # void count_block(void *emulator, uint64_t address, uint32_t size_bytes, State *state)
 # A block [address, address + size_bytes) inside the text adds the number of instructions that
 # start in it, read off as a difference of two prefix sums; any other block, and passing the
-# limit, stops the emulator. Fields of the state are those of `_State`, in order.
+# limit, stops the emulator. So does a block that starts when the alarm has been reached: it is not
+# counted, for the emulator executes it, and calls again, when it is started anew. Fields of the
+# state are those of `_State`, in order.
 _SOURCE = """
-%State = type { i64, i64, i64, i64, i64, i64, ptr, ptr, ptr }
+%State = type { i64, i64, i64, i64, i64, i64, ptr, ptr, ptr, i64, i64 }
 
 define void @count_block(ptr %emulator, i64 %address, i32 %size_bytes, ptr %state) {
 entry:
@@ -30,6 +32,8 @@ entry:
   %starts_before_at = getelementptr %State, ptr %state, i64 0, i32 6
   %histogram_at = getelementptr %State, ptr %state, i64 0, i32 7
   %stop_at = getelementptr %State, ptr %state, i64 0, i32 8
+  %alarm_at = getelementptr %State, ptr %state, i64 0, i32 9
+  %paused_at = getelementptr %State, ptr %state, i64 0, i32 10
   %text_begin = load i64, ptr %text_begin_at
   %text_bytes = load i64, ptr %text_bytes_at
   %size = zext i32 %size_bytes to i64
@@ -38,7 +42,17 @@ entry:
   %starts_inside = icmp ult i64 %offset, %text_bytes
   %ends_inside = icmp ule i64 %end, %text_bytes
   %inside = and i1 %starts_inside, %ends_inside
-  br i1 %inside, label %count, label %stop
+  br i1 %inside, label %look, label %stop
+
+look:
+  %old_retired = load i64, ptr %retired_at
+  %alarm = load i64, ptr %alarm_at
+  %rings = icmp uge i64 %old_retired, %alarm
+  br i1 %rings, label %pause, label %count
+
+pause:
+  store i64 1, ptr %paused_at
+  br label %stop
 
 count:
   %first = lshr i64 %offset, 1
@@ -50,7 +64,6 @@ count:
   %before_behind = load i32, ptr %before_behind_at
   %in_block = sub i32 %before_behind, %before_first
   %num = zext i32 %in_block to i64
-  %old_retired = load i64, ptr %retired_at
   %retired = add i64 %old_retired, %num
   store i64 %retired, ptr %retired_at
   store i64 %num, ptr %last_count_at
@@ -75,6 +88,9 @@ done:
 """
 
 
+_NEVER = (1 << 64) - 1
+
+
 class _State(ctypes.Structure):
     _fields_ = (
         ("retired", ctypes.c_uint64),
@@ -86,6 +102,8 @@ class _State(ctypes.Structure):
         ("starts_before", ctypes.c_void_p),
         ("histogram", ctypes.c_void_p),
         ("stop", ctypes.c_void_p),
+        ("alarm", ctypes.c_uint64),
+        ("paused", ctypes.c_uint64),
     )
 
 
@@ -128,6 +146,7 @@ class BlockCounter:
             starts_before=self._starts_before.ctypes.data,
             histogram=self._histogram.ctypes.data,
             stop=stop,
+            alarm=_NEVER,
         )
         self._code = _compiled()
         self.callback: int = self._code.get_function_address("count_block")
@@ -137,6 +156,24 @@ class BlockCounter:
     def is_over_limit(self) -> bool:
         """Whether the emulator was stopped for having executed more than the limit."""
         return bool(self._state.retired > self._state.limit)
+
+    @property
+    def retired(self) -> int:
+        """Instructions up to the end of the block that is being executed."""
+        return int(self._state.retired)
+
+    def set_alarm(self, instructions: int | None) -> None:
+        """Stops the emulator before the first block that starts so many instructions from now.
+
+        None: it is not stopped.
+        """
+        self._state.alarm = _NEVER if instructions is None else self.retired + instructions
+
+    def take_pause(self) -> bool:
+        """Whether the alarm has stopped the emulator since the last call."""
+        paused = bool(self._state.paused)
+        self._state.paused = 0
+        return paused
 
     def through_this_block(self) -> BlockCount:
         """Counts everything up to the end of the block that is being executed."""

@@ -1,7 +1,7 @@
 """Devices on the emulated control core's bus: their protocol, and the board's test device."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 # Registers and marks of runtime_c/boards/control_core/board.h; a test holds them equal.
 BOARD_DEVICE = 0x10000000
@@ -51,6 +51,28 @@ class MappedDevice(Protocol):
 
     def store(self, offset: int, size_bytes: int, value: int) -> None:
         """Takes a store of the core to `base + offset`."""
+        ...
+
+
+@runtime_checkable
+class ClockedDevice(MappedDevice, Protocol):
+    """A device that works by itself while the core executes, and can interrupt it.
+
+    All such devices share the core's one line, the machine external interrupt.
+    """
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether its state can change without an access of the core."""
+        ...
+
+    @property
+    def interrupts(self) -> bool:
+        """Whether it raises its interrupt line now."""
+        ...
+
+    def advance(self, cycles: int) -> None:
+        """Lets time pass; the core takes a cycle for an instruction."""
         ...
 
 

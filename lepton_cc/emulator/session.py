@@ -11,7 +11,13 @@ from unicorn import riscv_const as registers
 from unicorn.unicorn_py3.unicorn import uclib
 
 from lepton_cc.codegen.llvm.block_counter import BlockCount, BlockCounter
-from lepton_cc.emulator.devices import BOARD_STACK_PAINT, BoardDevice, MappedDevice
+from lepton_cc.emulator.device_clock import DeviceClock
+from lepton_cc.emulator.devices import (
+    BOARD_STACK_PAINT,
+    BoardDevice,
+    ClockedDevice,
+    MappedDevice,
+)
 from lepton_cc.emulator.image import Image
 from lepton_cc.ir.diagnostics import Code, Refused, refuse
 from lepton_cc.runtime_c.status import status_text
@@ -20,6 +26,7 @@ _PAGE_BYTES = 0x1000
 GARBAGE = 0xA5  # memory after power-up: nothing may rely on zeros
 _U_MODE_CALL = 8
 _M_MODE_CALL = 11
+_WAIT_FOR_INTERRUPT = (0x10500073).to_bytes(4, "little")
 
 # RISC-V Instruction Set Manual, volume II, table "Machine cause register values after trap".
 _TRAPS: Mapping[int, str] = {
@@ -68,6 +75,9 @@ class Session:
         self._board = BoardDevice(
             stop=self._core.emu_stop, begin=self._mark_begin, end=self._mark_end
         )
+        self._clock = DeviceClock(
+            self._core, self._counter, [d for d in devices if isinstance(d, ClockedDevice)]
+        )
         self._map_memory()
         for device in (self._board, *devices):
             device.connect(self)
@@ -114,6 +124,11 @@ class Session:
         started = time.perf_counter()
         try:
             self._core.emu_start(self._image.entry, self._image.flash.end)
+            while self._goes_on():
+                self._clock.deliver()
+                self._core.emu_start(
+                    self._core.reg_read(registers.UC_RISCV_REG_PC), self._image.flash.end
+                )
         except unicorn.UcError as error:
             raise self._describe_stop(error) from error
         finally:
@@ -128,10 +143,30 @@ class Session:
                 f"still running after {self._limit} instructions, at {self._place()}",
                 hint="raise the instruction limit if the model is that large",
             )
+        if self._board.exit_status is None and self._is_asleep():
+            raise self.fault(f"waits for an interrupt that will not come, at {self._place()}")
         if self._board.exit_status is None:
             raise self.fault(f"the core stopped without an exit, at {self._place()}")
         if self._board.exit_status != 0:
             raise self.fault(f"the model returned {status_text(self._board.exit_status)}")
+
+    def _goes_on(self) -> bool:
+        """Whether the core was only paused; lets the devices' time pass."""
+        if self._counter.take_pause():
+            self._clock.synchronize()
+            return True
+        ended = self._board.exit_status is not None or self._board.mcause is not None
+        if ended or self._counter.is_over_limit:
+            return False
+        return self._is_asleep() and self._clock.sleep()
+
+    def _is_asleep(self) -> bool:
+        behind = self._core.reg_read(registers.UC_RISCV_REG_PC)
+        begin = behind - len(_WAIT_FOR_INTERRUPT)
+        return (
+            begin in self._image.flash
+            and self.read(begin, len(_WAIT_FOR_INTERRUPT)) == _WAIT_FOR_INTERRUPT
+        )
 
     def _attach_counter(self) -> BlockCounter:
         counter = BlockCounter(
@@ -168,13 +203,25 @@ class Session:
             self.write(segment.address, segment.data)
 
     def _map_device(self, device: MappedDevice) -> None:
+        clock = self._clock if isinstance(device, ClockedDevice) else None
+
         def load(_core: unicorn.Uc, offset: int, size_bytes: int, _data: object) -> int:
-            return device.load(offset, size_bytes)
+            if clock is None:
+                return device.load(offset, size_bytes)
+            clock.synchronize()
+            value = device.load(offset, size_bytes)
+            clock.set_alarm()
+            return value
 
         def store(
             _core: unicorn.Uc, offset: int, size_bytes: int, value: int, _data: object
         ) -> None:
+            if clock is None:
+                device.store(offset, size_bytes, value)
+                return
+            clock.synchronize()
             device.store(offset, size_bytes, value)
+            clock.set_alarm()
 
         self._core.mmio_map(device.base, device.size_bytes, load, None, store, None)
 

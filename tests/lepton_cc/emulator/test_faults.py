@@ -22,7 +22,7 @@ FAULTS = (
     (7, rf"environment call at {IN_MODEL}"),
     (8, rf"illegal instruction at {IN_MODEL}"),
     (9, r"the core stopped without an exit, at 0x200[0-9a-f]{5}"),
-    (10, rf"the core stopped without an exit, at {IN_MODEL}"),
+    (10, rf"waits for an interrupt that will not come, at {IN_MODEL}"),
     (11, r"the model wrote to 0x80[0-9a-f]{6}, 4 bytes into 'z' of 4"),
     (12, r"the model changed its input 'how'"),
     (13, r"the model wrote to 0x80[0-9a-f]{6}, 30 bytes into 'arena' of 30"),
