@@ -39,8 +39,8 @@ from lepton_cc.codegen.lower.matrix_grid import (
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.target import DotProduct
 
-# Weights beyond this leave the nearer caches before the next rows need them again.
-_RESIDENT_WEIGHTS_BYTES = 256 << 10
+# Weights beyond this leave the nearest cache before the next rows need them again.
+_RESIDENT_WEIGHTS_BYTES = 48 << 10
 # Weights come from afar, and matrix loads by themselves do not hide that: twice the rate, measured
 # with 32 MB of them.
 _NEAR_WEIGHTS_BYTES = 32 << 10
@@ -84,16 +84,17 @@ def matrix_grid(context: KernelContext, extents: Contraction) -> Grid | None:
 
 def lower_product(context: KernelContext, product: Product, grid: Grid, *, parallel: bool) -> Block:
     """The loops of a product that `matrix_grid` has a grid for."""
-    return _ProductLowering(context, product, grid).body(parallel=parallel)
+    return _ProductLowering(context, product, grid, parallel=parallel).body()
 
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
     """The tiles of a block: `tiles` from `tile` on, of each of `lines` from `line` on.
 
-    last: the block ends with a line's last tile.
+    number: how many blocks come before. last: the block ends with a line's last tile.
     """
 
+    number: Expr
     line: Expr
     lines: int
     tile: Expr
@@ -121,13 +122,20 @@ _ColumnsBody = Callable[[_Columns], Block]
 class _ProductLowering:
     """The loops of one product. Holds the registers that all blocks share."""
 
-    def __init__(self, context: KernelContext, product: Product, grid: Grid) -> None:
+    def __init__(
+        self, context: KernelContext, product: Product, grid: Grid, *, parallel: bool
+    ) -> None:
         self.context, self.product, self.grid = context, product, grid
+        self.parallel = parallel
         extents = product.extents
         self.weights: DotWeights = dot_weights(
             context, DotProduct.QUADS, extents.columns, Tile(1, 1, EXTENT), product.zero_point
         )
         self.weights_bytes = self.weights.panels.size * 4
+        too_few_rows = grid.blocks_down(extents) < _LEAST_PARTS
+        self.columns_outside = self.weights_bytes > _RESIDENT_WEIGHTS_BYTES or (
+            parallel and too_few_rows
+        )
         self.x: Buffer = context.direct_buffer(0)
         down, across = grid.down, grid.across
         self.totals = [context.matrix("c", grid.rows, EXTENT) for _ in range(down * across)]
@@ -140,28 +148,21 @@ class _ProductLowering:
         self.lanes = extents.results
         self.sums = context.stack("sums", DType.I32, down * across * grid.rows * EXTENT)
 
-    def body(self, *, parallel: bool) -> Block:
+    def body(self) -> Block:
         """Rows outside; or blocks of columns, if the weights are too many to be read again."""
-        if self._columns_outside(parallel=parallel):
+        if self.columns_outside:
             return self._all_columns(
                 lambda columns: self._all_rows(
                     lambda rows: self._block(rows, columns), parallel=False
                 ),
-                parallel=parallel,
+                parallel=self.parallel,
             )
         return self._all_rows(
             lambda rows: self._all_columns(
                 lambda columns: self._block(rows, columns), parallel=False
             ),
-            parallel=parallel,
+            parallel=self.parallel,
         )
-
-    def _columns_outside(self, *, parallel: bool) -> bool:
-        extents, grid = self.product.extents, self.grid
-        if self.weights_bytes > _RESIDENT_WEIGHTS_BYTES:
-            return True
-        tiles = extents.lines * grid.tiles
-        return parallel and tiles < _LEAST_PARTS * grid.down
 
     def _all_columns(self, body: _ColumnsBody, *, parallel: bool) -> Block:
         """`body` for every block of columns."""
@@ -182,14 +183,15 @@ class _ProductLowering:
         if grid.tiles_down == grid.tiles:
             whole, rest = divmod(lines, grid.lines)
 
-            def some(first: Expr, count: int) -> Block:
-                return body(_Rows(first, count, index(0), grid.tiles, last=True))
+            def some(number: Expr, count: int) -> Block:
+                first = number * grid.lines
+                return body(_Rows(number, first, count, index(0), grid.tiles, last=True))
 
             return pieces(
                 names,
                 whole,
-                lambda number: some(number * grid.lines, grid.lines),
-                (lambda: some(index(whole * grid.lines), rest)) if rest else None,
+                lambda number: some(number, grid.lines),
+                (lambda: some(index(whole), rest)) if rest else None,
                 parallel=parallel,
             )
         if lines == 1:
@@ -208,11 +210,16 @@ class _ProductLowering:
         # The block with the last tile is one of its own.
         whole = (grid.tiles - 1) // count
         rest = grid.tiles - whole * count
+
+        def some(part: Expr, tiles: int, *, last: bool) -> Block:
+            number = line * (whole + 1) + part
+            return body(_Rows(number, line, 1, part * count, tiles, last))
+
         return pieces(
             self.context.names,
             whole,
-            lambda number: body(_Rows(line, 1, number * count, count, last=False)),
-            lambda: body(_Rows(line, 1, index(whole * count), rest, last=True)),
+            lambda part: some(part, count, last=False),
+            lambda: some(index(whole), rest, last=True),
             parallel=parallel,
         )
 
@@ -227,7 +234,7 @@ class _ProductLowering:
                 start = (columns.first + column) * EXTENT
                 total = self._total(row, column)
                 statements.append(MatrixLoad(total, self.weights.bias, start, 0))
-        statements += self._taps(origins, columns)
+        statements += self._taps(origins, rows, columns)
         width = across * EXTENT
         for row in range(down):
             for column in range(across):
@@ -256,7 +263,7 @@ class _ProductLowering:
             return index(self.product.extents.pixels - self.grid.rows)
         return (rows.tile + tile) * self.grid.rows
 
-    def _taps(self, origins: tuple[Expr, ...], columns: _Columns) -> Block:
+    def _taps(self, origins: tuple[Expr, ...], rows: _Rows, columns: _Columns) -> Block:
         """All products of a block: loops over taps, then over the steps of a run."""
         names, product, grid = self.context.names, self.product, self.grid
         steps = product.extents.run // grid.depth
@@ -283,11 +290,12 @@ class _ProductLowering:
                     (columns.first + column) * (words * EXTENT) + word
                     for column in range(columns.vectors)
                 ),
+                rows.number,
             )
 
         return tap_loop(0, index(0), index(0))
 
-    def _step(self, inputs: tuple[Expr, ...], weights: tuple[Expr, ...]) -> Block:
+    def _step(self, inputs: tuple[Expr, ...], weights: tuple[Expr, ...], block: Expr) -> Block:
         """Loads one matrix for each place of input and weights, and multiplies all pairs."""
         stride = self.product.pixel_stride
 
@@ -299,10 +307,7 @@ class _ProductLowering:
 
         def factor(column: int) -> tuple[Matrix, tuple[Stmt, ...]]:
             matrix, at = self.factors[column % len(self.factors)], weights[column]
-            ahead = at + _AHEAD_BYTES // panels.dtype.size_bytes
-            rows = matrix.rows if self.weights_bytes > _NEAR_WEIGHTS_BYTES else 0
-            hints = [Prefetch(panels, ahead + row * EXTENT) for row in range(rows)]
-            return matrix, (MatrixLoad(matrix, panels, at, EXTENT), *hints)
+            return matrix, (MatrixLoad(matrix, panels, at, EXTENT), *self._hints(at, block))
 
         statements: list[Stmt] = []
         if self.grid.across <= self.grid.down:
@@ -322,6 +327,22 @@ class _ProductLowering:
             for row, (x, _) in enumerate(inputs_held):
                 statements.append(MatrixDot(self._total(row, column), x, w))
         return tuple(statements)
+
+    def _hints(self, at: Expr, block: Expr) -> Block:
+        """Fetches weights in advance, a row of a matrix at a time.
+
+        Blocks of the same columns share what the next columns need; where columns are inside,
+        weights a fixed distance ahead are asked for.
+        """
+        if self.weights_bytes <= _NEAR_WEIGHTS_BYTES:
+            return ()
+        panels, depth = self.weights.panels, self.grid.depth
+        ahead, count = at + _AHEAD_BYTES // panels.dtype.size_bytes, depth
+        if self.columns_outside:
+            count = -(-depth // self.grid.blocks_down(self.product.extents))
+            columns = self.grid.across * self.product.extents.words
+            ahead = at + columns * EXTENT + block * (count * EXTENT)
+        return tuple(Prefetch(panels, ahead + row * EXTENT) for row in range(count))
 
     # Results
 

@@ -73,6 +73,10 @@ class Grid:
         """Tiles of one line that a block takes."""
         return min(self.down, self.tiles)
 
+    def blocks_down(self, extents: Contraction) -> int:
+        """Blocks that cover all rows."""
+        return sum(count for _, count in _parts_down(extents, self))
+
 
 def vector_cycles(extents: Contraction) -> float:
     """Estimated cycles of a vector unit, without what comes after the sums."""
