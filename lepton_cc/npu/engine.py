@@ -22,6 +22,7 @@ from lepton_cc.codegen.npu.isa.registers import (
 )
 from lepton_cc.codegen.npu.machine import Machine
 from lepton_cc.npu import abi
+from lepton_cc.npu.emulator import Emulator
 from lepton_cc.npu.results import EngineCounters, EngineFault, EngineRun, RetiredPacket
 
 _OFFSETS = {register.name: register.offset for register in REGISTERS}
@@ -57,22 +58,15 @@ class Engine:
             ToolchainError: the emulator cannot be built on this machine.
             ValueError: the machine is impossible, or a memory cannot be bound.
         """
-        self._library = abi.emulator_library()
-        self._config = abi.config_of(machine, capabilities)
-        size = self._library.lpt_emulator_bytes(ctypes.byref(self._config))
-        if size == 0:
-            raise ValueError(f"no engine can be like {machine}")
+        library = abi.emulator_library()
         self._windows = (abi.Window * NUM_REGIONS)()
         self._host_memory = abi.HostMemory(self._windows, NUM_REGIONS)
-        self._bus = abi.Bus(
+        bus = abi.Bus(
             ctypes.addressof(self._host_memory),
-            abi.READ(("lpt_host_read", self._library)),
-            abi.WRITE(("lpt_host_write", self._library)),
+            abi.READ(("lpt_host_read", library)),
+            abi.WRITE(("lpt_host_write", library)),
         )
-        self._memory = np.zeros(size, np.uint8)
-        self._handle: int = self._library.lpt_emulator_create(
-            self._memory.ctypes.data, size, ctypes.byref(self._config), ctypes.byref(self._bus)
-        )
+        self._emulator = Emulator(machine, bus, capabilities=capabilities)
         self._bound: dict[Region, NDArray[np.uint8]] = {}
         for region, memory in (memories or {}).items():
             self.bind(region, memory)
@@ -114,18 +108,13 @@ class Engine:
         if self.status is Status.FAULT:
             self.reset()
         self.bind(Region.STREAM, stream)
-        log = abi.Log(None, 0, 0)
-        if record:
-            capacity = len(stream) // _MIN_PACKET_BYTES
-            records = (abi.Retired * capacity)()
-            log = abi.Log(records, capacity, 0)
-            hook = ctypes.cast(self._library.lpt_log_retired, ctypes.c_void_p)
-            hooks = abi.Hooks(ctypes.addressof(log), hook)
-            self._library.lpt_emulator_set_hooks(self._handle, ctypes.byref(hooks))
+        capacity = len(stream) // _MIN_PACKET_BYTES if record else 0
+        log = abi.Log((abi.Retired * capacity)(), capacity, 0)
+        self._emulator.log_to(log if record else None)
         self.store("IRQ_CLEAR", Interrupt.DONE | Interrupt.USER | Interrupt.TRACE_FULL)
         self.start(len(stream), watchdog=watchdog)
         self.advance(_FOREVER)
-        self._library.lpt_emulator_set_hooks(self._handle, None)
+        self._emulator.log_to(None)
         return EngineRun(
             status=self.status,
             fault=self.fault,
@@ -143,7 +132,7 @@ class Engine:
 
     def advance(self, cycles: int) -> Status:
         """Lets so many cycles of a run pass, or what is left of it."""
-        return Status(self._library.lpt_emulator_advance(self._handle, cycles))
+        return self._emulator.advance(cycles)
 
     def reset(self) -> None:
         """SOFT_RESET."""
@@ -152,12 +141,12 @@ class Engine:
     def load(self, register: str, *, index: int = 0, high: bool = False) -> int:
         """Reads a register by its name in `REGISTERS`; `high`: the word behind it."""
         offset = _OFFSETS[register] + index * _STRIDES[register] + (4 if high else 0)
-        return int(self._library.lpt_emulator_load(self._handle, offset))
+        return self._emulator.load(offset)
 
     def store(self, register: str, value: int, *, index: int = 0) -> None:
         """Writes a register by its name in `REGISTERS`."""
         offset = _OFFSETS[register] + index * _STRIDES[register]
-        self._library.lpt_emulator_store(self._handle, offset, value)
+        self._emulator.store(offset, value)
 
     @property
     def status(self) -> Status:
@@ -189,18 +178,17 @@ class Engine:
     @property
     def scratchpad(self) -> NDArray[np.uint8]:
         """SPM as it stands, shared and writable; no host of real hardware can see it."""
-        begin = self._library.lpt_emulator_scratchpad(self._handle)
-        return self._inside(begin, self._config.spm_bytes)
+        return self._emulator.scratchpad
 
     @property
     def weight_buffer(self) -> NDArray[np.uint8]:
         """WBUF as it stands, shared and writable; no host of real hardware can see it."""
-        begin = self._library.lpt_emulator_weight_buffer(self._handle)
-        return self._inside(begin, self._config.wbuf_bytes)
+        return self._emulator.weight_buffer
 
-    def _inside(self, address: int, size_bytes: int) -> NDArray[np.uint8]:
-        offset = address - self._memory.ctypes.data
-        return self._memory[offset : offset + size_bytes]
+    @property
+    def interrupt(self) -> bool:
+        """The level of the interrupt line: IRQ_RAW and IRQ_MASK."""
+        return self._emulator.interrupt
 
 
 def _retired(record: abi.Retired) -> RetiredPacket:
