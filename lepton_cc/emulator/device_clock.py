@@ -78,7 +78,7 @@ class DeviceClock:
         self.set_alarm()
 
     def _line(self) -> bool:
-        return any(device.interrupts for device in self._devices)
+        return any(device.interrupt for device in self._devices)
 
     def _is_enabled(self) -> bool:
         enabled = self._read(registers.UC_RISCV_REG_MIE) >> _EXTERNAL & 1

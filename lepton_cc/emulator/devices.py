@@ -5,12 +5,14 @@ from typing import Protocol, runtime_checkable
 
 # Registers and marks of runtime_c/boards/control_core/board.h; a test holds them equal.
 BOARD_DEVICE = 0x10000000
+BOARD_NPU = 0x40000000
 BOARD_CONSOLE = 0x00
 BOARD_EXIT = 0x04
 BOARD_MARK = 0x08
 BOARD_MEPC = 0x0C
 BOARD_MTVAL = 0x10
 BOARD_FAULT = 0x14
+BOARD_UNHANDLED_INTERRUPT = 0x8000000B
 BOARD_BEGIN = 1
 BOARD_END = 2
 BOARD_STACK_PAINT = 0xA5C3F00D
@@ -67,7 +69,7 @@ class ClockedDevice(MappedDevice, Protocol):
         ...
 
     @property
-    def interrupts(self) -> bool:
+    def interrupt(self) -> bool:
         """Whether it raises its interrupt line now."""
         ...
 

@@ -14,6 +14,7 @@ from lepton_cc.codegen.llvm.block_counter import BlockCount, BlockCounter
 from lepton_cc.emulator.device_clock import DeviceClock
 from lepton_cc.emulator.devices import (
     BOARD_STACK_PAINT,
+    BOARD_UNHANDLED_INTERRUPT,
     BoardDevice,
     ClockedDevice,
     MappedDevice,
@@ -39,6 +40,7 @@ _TRAPS: Mapping[int, str] = {
     6: "misaligned store",
     7: "store access fault",
     _M_MODE_CALL: "environment call",
+    BOARD_UNHANDLED_INTERRUPT: "interrupt without a handler",
 }
 
 _ACCESSES: Mapping[int, str] = {

@@ -1,7 +1,13 @@
 """Links generated objects and `runtime_c` into firmware images, with the tool chain at hand."""
 
 from lepton_cc.linking.board import BoardPort, board_source
-from lepton_cc.linking.link import ControlCoreConfig, LinkedImage, link_elf
+from lepton_cc.linking.link import (
+    ControlCoreConfig,
+    LinkedImage,
+    application_glue,
+    link_elf,
+    npu_sources,
+)
 from lepton_cc.linking.toolchain import Toolchain, ToolchainKind, find_toolchain
 
 __all__ = [
@@ -10,7 +16,9 @@ __all__ = [
     "LinkedImage",
     "Toolchain",
     "ToolchainKind",
+    "application_glue",
     "board_source",
     "find_toolchain",
     "link_elf",
+    "npu_sources",
 ]

@@ -77,10 +77,13 @@ def link_elf(
     toolchain: Toolchain,
     out: Path,
     include_dirs: Sequence[Path] = (),
+    extra_sources: Sequence[Path] = (),
 ) -> LinkedImage:
     """Links `objects` and the glue `board_source` for the control core; `out` appears at once.
 
-    `include_dirs` hold the header `NAME.h` that the glue includes. The bytes of the ELF depend on
+    `include_dirs` hold the header `NAME.h` that the glue includes. `extra_sources` are compiled as
+    the board's own files are: `npu_sources()` if the objects call `lepton_npu_invoke`, and the files
+    of an application, whose glue is `application_glue()`. The bytes of the ELF depend on
     the contents of its inputs and the tool chain alone, not on any path.
 
     Raises:
@@ -108,6 +111,7 @@ def link_elf(
             str((_BOARD / "link.ld").resolve()),
             *(str(source.resolve()) for source in _SOURCES),
             "board.c",
+            *(str(source.resolve()) for source in extra_sources),
             *(str(path.resolve()) for path in objects),
             *toolchain.builtins_arguments(config.march, config.mabi),
             "-o",
@@ -118,6 +122,16 @@ def link_elf(
         )
         _publish((build / "linked.elf").read_bytes(), out)
     return _measure(out)
+
+
+def npu_sources() -> tuple[Path, ...]:
+    """The driver of the tensor engine, `lepton_npu_invoke`, and the board's bus to the engine."""
+    return (*sorted((_RUNTIME / "npu" / "driver").glob("*.c")), _BOARD / "npu_bus.c")
+
+
+def application_glue() -> str:
+    """The glue of an image that runs `lepton_application()` and no model by itself."""
+    return (_BOARD / "application.c").read_text(encoding="utf-8")
 
 
 def _execute(

@@ -14,6 +14,13 @@ void lepton_board_print(const char *text)
     }
 }
 
+/* An application that enables interrupts defines its own. */
+__attribute__((weak)) void lepton_board_interrupt(void)
+{
+    lepton_board_print("lepton: an interrupt that nobody handles\n");
+    store_device(LEPTON_BOARD_FAULT, LEPTON_BOARD_UNHANDLED_INTERRUPT);
+}
+
 int main(void)
 {
     const lepton_status status = lepton_board_the_model.run();
