@@ -2,25 +2,25 @@
 
 from lepton_cc.codegen.npu.isa.registers import REGISTER_SPACE_BYTES, Status
 from lepton_cc.codegen.npu.machine import Machine
-from lepton_cc.emulator.devices import Bus
+from lepton_cc.emulator.devices import BOARD_NPU, Bus
 from lepton_cc.npu.emulator import Emulator, bus_of
 
-TENSOR_ENGINE = 0x40000000
 _WORD_BYTES = 4
 _FOREVER = (1 << 64) - 1
 
 
 class TensorEngine:
-    """A `MappedDevice`: registers at `base`, and a master of the core's bus.
+    """A `ClockedDevice`: registers at `base`, and a master of the core's bus.
 
-    A run is over when the store of RUN to CTRL returns: the core sees RUNNING only if it is given
-    `cycles_per_access`, which then pass at each access of the core to the engine.
+    It works while the core executes, a cycle for an instruction, and while the core sleeps.
+    `cycles_per_access` more pass at each access of the core to the engine; None: what is left of a
+    run, which then is over when the store of RUN to CTRL returns.
     """
 
     size_bytes = REGISTER_SPACE_BYTES
 
     def __init__(
-        self, machine: Machine, *, base: int = TENSOR_ENGINE, cycles_per_access: int | None = None
+        self, machine: Machine, *, base: int = BOARD_NPU, cycles_per_access: int | None = 0
     ) -> None:
         self.base = base
         self._machine = machine
@@ -47,6 +47,16 @@ class TensorEngine:
         """The level of the interrupt line."""
         return self.emulator.interrupt
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a run goes on."""
+        return self.emulator.advance(0) is Status.RUNNING
+
+    def advance(self, cycles: int) -> None:
+        """Lets so many cycles of a run pass."""
+        if self.is_busy:
+            self.emulator.advance(cycles)
+
     def load(self, offset: int, size_bytes: int) -> int:
         """A load of a register; only whole words exist, anything else reads 0."""
         self._pass_time()
@@ -59,5 +69,4 @@ class TensorEngine:
         self._pass_time()
 
     def _pass_time(self) -> None:
-        if self.emulator.advance(0) is Status.RUNNING:
-            self.emulator.advance(self._cycles_per_access)
+        self.advance(self._cycles_per_access)

@@ -82,9 +82,9 @@ def link_elf(
     """Links `objects` and the glue `board_source` for the control core; `out` appears at once.
 
     `include_dirs` hold the header `NAME.h` that the glue includes. `extra_sources` are compiled as
-    the board's own files are: `npu_sources()` if the objects call `lepton_npu_invoke`, and the files
-    of an application, whose glue is `application_glue()`. The bytes of the ELF depend on
-    the contents of its inputs and the tool chain alone, not on any path.
+    the board's own files are: `npu_sources()` if the objects call `lepton_npu_invoke`, and the
+    files of an application, whose glue is `application_glue()`. The bytes of the ELF depend on the
+    contents of its inputs and the tool chain alone, not on any path.
 
     Raises:
         Refused: the image does not fit the flash or the SRAM.
