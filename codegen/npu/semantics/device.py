@@ -38,7 +38,6 @@ from lepton_cc.codegen.npu.semantics.window import run_convolution, run_pool
 _NUM_TOKENS = 8
 _MAX_TOKENS = 255
 _READ_WRITE = RegionAttribute.READ | RegionAttribute.WRITE
-_ALL_CAPABILITIES = Capability((1 << len(Capability)) - 1)
 _SIDES = (Queue.DMA, Queue.COMPUTE)
 
 
@@ -65,11 +64,18 @@ class RunResult:
     interrupt_tag: int
 
 
+def capabilities_of(machine: Machine) -> Capability:
+    """What a machine can do: all, but an array that is not ours has no SEPARABLE."""
+    every = Capability((1 << len(Capability)) - 1)
+    return every if machine.separable else every & ~Capability.SEPARABLE
+
+
 class Device:
     """A member of the family with memory bound to its regions.
 
     `regions` are written in place. SPM and WBUF may be given; else they are made, filled with 0.
-    `attributes`: of the regions that are not what their kind usually is.
+    `attributes`: of the regions that are not what their kind usually is; `capabilities`: other
+    ones than the machine's.
     """
 
     def __init__(
@@ -79,8 +85,10 @@ class Device:
         *,
         attributes: Mapping[int, RegionAttribute] | None = None,
         watchdog: int = 0,
+        capabilities: Capability | None = None,
     ) -> None:
         self.machine = machine
+        self.capabilities = capabilities_of(machine) if capabilities is None else capabilities
         self.watchdog = watchdog or DEFAULT_WATCHDOG
         bound: dict[int, Memory] = {
             Region.SPM: np.zeros(machine.member.spm_bytes, np.uint8),
@@ -112,9 +120,9 @@ class Device:
         writable = {r for r, a in self._attributes.items() if a & RegionAttribute.WRITE}
         sizes = {region: content.size for region, content in self._content.items()}
         configuration = Configuration(
-            self.machine.member.macs, _ALL_CAPABILITIES, sizes, frozenset(writable)
+            self.machine.member.macs, self.capabilities, sizes, frozenset(writable)
         )
-        run = _Run(self.machine, memories, self.watchdog)
+        run = _Run(self.machine, memories, self.capabilities, self.watchdog)
         try:
             packets = read_stream(stream, configuration)
         except StructureFault as error:
@@ -142,6 +150,7 @@ class _Side:
 class _Run:
     machine: Machine
     memories: Memories
+    capabilities: Capability
     watchdog: int
     now: int = 0
     tokens: list[int] = field(default_factory=lambda: [0] * _NUM_TOKENS)
@@ -205,7 +214,7 @@ class _Run:
         self.fault = FaultRecord(fault.code, packet.offset, packet.layer, fault.word, fault.address)
 
     def _begin(self, packet: HeldPacket, sides: list[_Side]) -> None:
-        check_values(packet, self.machine.member)
+        check_values(packet, self.machine.member, self.capabilities)
         check_scales(packet)
         try:
             terms = packet_cycles(self.machine, packet.as_packet())

@@ -10,11 +10,16 @@ from lepton_cc.codegen.npu.isa.family import Member
 from lepton_cc.codegen.npu.isa.faults import Fault
 from lepton_cc.codegen.npu.isa.packets import Elementwise, Encoding, Epilogue, Opcode, Pool
 from lepton_cc.codegen.npu.isa.regions import RESERVED_REGION, Region
+from lepton_cc.codegen.npu.isa.registers import Capability
 from lepton_cc.codegen.npu.semantics.packet import EngineFault, HeldPacket
 
 _MAPS = frozenset({int(Region.SPM)})
 _TABLES = frozenset({int(Region.SPM), int(Region.WBUF)})
 _ANY_REGION = frozenset(range(16)) - {RESERVED_REGION}
+_CODED: dict[int, Capability] = {
+    Encoding.RAW4: Capability.INT4_WEIGHTS,
+    Encoding.PREFIX: Capability.CODED_WEIGHTS,
+}
 _MAX_TAPS = 4096
 _MAX_DEPTH = 33_000
 _MAX_ZERO_POINT = 255
@@ -25,8 +30,9 @@ _ALL_FLAGS = Epilogue.RESIDUAL | Epilogue.RESIDUAL_FIRST | Epilogue.TABLE | Epil
 class _Rules:
     """Collects what is broken; the fault is that of the lowest word."""
 
-    def __init__(self, packet: HeldPacket) -> None:
+    def __init__(self, packet: HeldPacket, capabilities: Capability) -> None:
         self.packet = packet
+        self.capabilities = capabilities
         self.get = packet.integer
         self._broken: list[int] = []
 
@@ -56,6 +62,7 @@ class _Rules:
     def ring(self, prefix: str, height: int) -> None:
         rows = self.get(f"{prefix}_ring_rows")
         if rows:
+            self.need(Capability.RINGS in self.capabilities, f"{prefix}_ring_rows")
             self.need(self.get(f"{prefix}_ring_start") < rows, f"{prefix}_ring_start")
             self.need(height <= rows, f"{prefix}_ring_rows")
 
@@ -63,6 +70,11 @@ class _Rules:
         """Pixels of a result do not overlap."""
         apart = self.get("ofm_pixel_stride") >= self.get(channels)
         self.need(self.get(width) == 1 or apart, "ofm_pixel_stride")
+
+    def encoding(self, name: str) -> None:
+        self.between(0, max(Encoding), name)
+        needed = _CODED.get(self.get(name), Capability(0))
+        self.need(not needed & ~self.capabilities, name)
 
     def epilogue(self, allowed: Epilogue) -> Epilogue:
         flags = self.get("epilogue")
@@ -88,7 +100,7 @@ def _convolution(rules: _Rules, member: Member) -> None:
     rules.clamp("clamp_low", "clamp_high")
     rules.regions(_MAPS, "ifm_address", "ofm_address")
     rules.regions(_TABLES, "weights_address")
-    rules.between(0, max(Encoding), "encoding")
+    rules.encoding("encoding")
     modes = member.depthwise_modes if opcode is Opcode.DEPTHWISE else member.modes
     rules.between(0, len(modes) - 1, "mode")
     if opcode is not Opcode.CONV:
@@ -110,7 +122,7 @@ def _convolution(rules: _Rules, member: Member) -> None:
         rules.need(not flags & Epilogue.RESIDUAL_FIRST, "epilogue")
     if opcode is Opcode.SEPARABLE:
         rules.regions(_TABLES, "stage_weights_address")
-        rules.between(0, max(Encoding), "stage_encoding")
+        rules.encoding("stage_encoding")
         rules.between(0, len(member.depthwise_modes) - 1, "stage_mode")
         rules.zero_points("stage_zero_point")
         rules.clamp("stage_low", "stage_high")
@@ -189,10 +201,10 @@ _VALUES: dict[Opcode, Callable[[_Rules, Member], None]] = {
 }
 
 
-def check_values(packet: HeldPacket, member: Member) -> None:
+def check_values(packet: HeldPacket, member: Member, capabilities: Capability) -> None:
     """Raises EngineFault ILLEGAL_FIELD if a value is not legal."""
     if packet.opcode in _VALUES:
-        rules = _Rules(packet)
+        rules = _Rules(packet, capabilities)
         _VALUES[packet.opcode](rules, member)
         rules.finish()
 

@@ -11,6 +11,12 @@ from lepton_cc.codegen.npu.isa.regions import NUM_REGIONS
 from lepton_cc.codegen.npu.isa.registers import ABI_MAJOR, ABI_MINOR, Capability
 from lepton_cc.codegen.npu.semantics.packet import EngineFault, HeldPacket
 
+_NEEDED = {
+    Opcode.SEPARABLE: Capability.SEPARABLE,
+    Opcode.MATMUL: Capability.MATMUL,
+    Opcode.TRACE: Capability.TRACE,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
@@ -42,7 +48,7 @@ def read_stream(stream: bytes, configuration: Configuration) -> tuple[HeldPacket
     offset = 0
     while offset < len(stream) or not packets:
         try:
-            packet = _read_packet(stream, offset, len(packets))
+            packet = _read_packet(stream, offset, len(packets), configuration.capabilities)
             if not packets:
                 _check(packet, stream, configuration)
         except EngineFault as fault:
@@ -61,7 +67,7 @@ def _layer(stream: bytes, offset: int) -> int:
     return int(struct.unpack_from("<I", stream, offset + 4)[0]) >> 16
 
 
-def _read_packet(stream: bytes, offset: int, index: int) -> HeldPacket:
+def _read_packet(stream: bytes, offset: int, index: int, capabilities: Capability) -> HeldPacket:
     if offset + 16 > len(stream):
         raise EngineFault(Fault.STREAM_END)
     (first,) = struct.unpack_from("<I", stream, offset)
@@ -71,6 +77,8 @@ def _read_packet(stream: bytes, offset: int, index: int) -> HeldPacket:
         raise EngineFault(Fault.BAD_OPCODE)
     opcode = Opcode(first >> 24)
     format_ = FORMATS[opcode]
+    if _NEEDED.get(opcode, Capability(0)) & ~capabilities:
+        raise EngineFault(Fault.BAD_OPCODE)
     if first >> 16 & 0xFF != format_.words // 4:
         raise EngineFault(Fault.BAD_OPCODE)
     end = offset + 4 * format_.words

@@ -14,6 +14,7 @@ from lepton_cc.codegen.npu.isa.packets import Elementwise, Epilogue, Opcode, Poo
 from lepton_cc.codegen.npu.isa.regions import Address, Region
 from lepton_cc.codegen.npu.isa.registers import ABI_MAJOR, ABI_MINOR
 from lepton_cc.codegen.npu.machine import Machine, Port, System, native
+from lepton_cc.codegen.npu.semantics.device import capabilities_of
 from lepton_cc.codegen.npu.weights.slices import slice_candidates
 
 Fields = dict[str, FieldValue]
@@ -47,7 +48,7 @@ def check_packet(machine: Machine, regions: dict[Region, bytes]) -> Packet:
         "abi_major": ABI_MAJOR,
         "abi_minor": ABI_MINOR,
         "macs": machine.member.macs,
-        "capabilities": 0x3F,
+        "capabilities": int(capabilities_of(machine)),
         "spm_bytes": 4 * SPM_USED,
         "wbuf_bytes": machine.member.wbuf_bytes,
         "write_mask": 1 << Region.OUTPUT0 | 1 << Region.SPM | 1 << Region.TRACE,
@@ -94,7 +95,8 @@ class _Maker:
     def unit(self, number: int) -> None:
         """Compute packets with their loads before them, behind a fence or by tokens."""
         makers = (
-            *[self.conv, self.depthwise, self.separable] * 2,
+            *[self.conv, self.depthwise] * 2,
+            *[self.separable if self.machine.separable else self.conv] * 2,
             self.matmul,
             self.elementwise,
             self.elementwise,
@@ -220,7 +222,14 @@ class _Maker:
         }
 
     def window(self, ofm: tuple[int, int], *, spread: bool) -> Fields:
-        """A window over an input of any size; rows beside the input are padding."""
+        """A window over an input of up to 600 pixels; rows beside the input are padding."""
+        while True:
+            fields = self.any_window(ofm, spread=spread)
+            height, width = self.input_size(fields)
+            if height * width <= 600:
+                return fields
+
+    def any_window(self, ofm: tuple[int, int], *, spread: bool) -> Fields:
         kernel = (self.between(1, 4), self.between(1, 4))
         stride = (self.between(1, 3), self.between(1, 3))
         dilation = (self.between(1, 2), self.between(1, 3)) if spread else (1, 1)
@@ -262,12 +271,8 @@ class _Maker:
             flags |= Epilogue.TABLE
             fields |= self.table_fields()
         factor = 2 if flags & Epilogue.POOL2X2 else 1
-        window = self.window((ofm[0] * factor, ofm[1] * factor), spread=True)
-        height, width = window["ifm_height"], window["ifm_width"]
-        assert isinstance(height, int)
-        assert isinstance(width, int)
-        fields |= window
-        fields |= self.map("ifm", height, width, channels)
+        fields |= self.window((ofm[0] * factor, ofm[1] * factor), spread=True)
+        fields |= self.map("ifm", *self.input_size(fields), channels)
         fields |= self.map("ofm", *ofm, outputs)
         fields |= self.clamp()
         fields |= {
@@ -282,11 +287,18 @@ class _Maker:
         }
         return fields
 
-    def kernel(self, fields: Fields) -> tuple[int, int]:
-        height, width = fields["kernel_height"], fields["kernel_width"]
+    @staticmethod
+    def sizes(fields: Fields, prefix: str) -> tuple[int, int]:
+        height, width = fields[f"{prefix}_height"], fields[f"{prefix}_width"]
         assert isinstance(height, int)
         assert isinstance(width, int)
         return height, width
+
+    def input_size(self, fields: Fields) -> tuple[int, int]:
+        return self.sizes(fields, "ifm")
+
+    def kernel(self, fields: Fields) -> tuple[int, int]:
+        return self.sizes(fields, "kernel")
 
     def packet(self, opcode: Opcode, fields: Fields) -> Packet:
         return Packet(opcode, fields, layer=self.below(100))
@@ -372,10 +384,8 @@ class _Maker:
         fields = self.window(ofm, spread=False)
         kernel = self.kernel(fields)
         fields |= {"pad_top": self.below(kernel[0]), "pad_left": self.below(kernel[1])}
-        height, width = fields["ifm_height"], fields["ifm_width"]
-        assert isinstance(height, int)
-        assert isinstance(width, int)
-        fields |= self.map("ifm", height, width, channels) | self.map("ofm", *ofm, channels)
+        fields |= self.map("ifm", *self.input_size(fields), channels)
+        fields |= self.map("ofm", *ofm, channels)
         fields |= {"ifm_channels": channels, "ofm_channels": channels, **self.clamp()}
         fields |= {"ofm_height": ofm[0], "ofm_width": ofm[1], "kind": int(kind)}
         fields["mode"] = self.below(len(self.machine.member.depthwise_modes))

@@ -427,7 +427,9 @@ def test_scales_capacity_and_slices_are_checked() -> None:
         "add_offset": float("nan"),
     }
     assert fault(residual | nan) is Fault.BAD_SCALE
-    assert fault({"ofm_channels": 3000, "weights_bytes": 36000}) is Fault.EXCEEDS_CAPACITY
+    wide: dict[str, FieldValue] = {"ofm_channels": 3000, "weights_bytes": 36000}
+    assert fault(wide) is Fault.ILLEGAL_FIELD
+    assert fault(wide | {"ofm_pixel_stride": 3000}) is Fault.EXCEEDS_CAPACITY
 
 
 def stream_of(*packets: Packet) -> bytes:
