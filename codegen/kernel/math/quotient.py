@@ -28,8 +28,9 @@ def bounded_integer(ratio: Expr) -> Expr:
 
 
 def rounded_quotient(value: Expr, divisor: float) -> Expr:
-    """`RoundedQuotient` by a division."""
-    return bounded_integer(value / divisor)
+    """`RoundedQuotient` by a division, and without an instruction that rounds."""
+    rounded = round_to_integer(value / divisor, -FAR_QUOTIENT, FAR_QUOTIENT)
+    return select(value.equals(value), rounded, 0)
 
 
 def rounded_quotient_fused(value: Expr, divisor: float) -> Expr:
