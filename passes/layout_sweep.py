@@ -16,6 +16,7 @@ from lepton_cc.ir.ops.integer import QuantizedAdd, QuantizedMul, Requantize, Tab
 from lepton_cc.ir.ops.matmul import MatMul
 from lepton_cc.ir.ops.movement import Concat, Reshape, Transpose
 from lepton_cc.ir.ops.quantization import Dequantize, Quantize
+from lepton_cc.ir.ops.wide_functions import InterpolatedTable
 from lepton_cc.ir.rewrite import Statistics
 from lepton_cc.ir.tensor import Tensor
 from lepton_cc.passes.layout_view import Regions, Transposer, View, alignment, plain
@@ -31,7 +32,7 @@ from lepton_cc.passes.permutation import (
 )
 from lepton_cc.passes.transposed_ops import transposed_op
 
-_ONE_OPERAND = (Unary, Clamp, Cast, Table)
+_ONE_OPERAND = (Unary, Clamp, Cast, Table, InterpolatedTable)
 _INTEGER = (Requantize, QuantizedAdd, QuantizedMul)
 _POINTWISE = (*_ONE_OPERAND, *_INTEGER, Binary, Select, Quantize, Dequantize)
 

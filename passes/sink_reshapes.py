@@ -13,13 +13,14 @@ from lepton_cc.ir.ops.elementwise import Binary, Cast, Clamp, Select, Unary
 from lepton_cc.ir.ops.integer import QuantizedAdd, QuantizedMul, Requantize, Table
 from lepton_cc.ir.ops.movement import Reshape
 from lepton_cc.ir.ops.reduce import Reduce, reduced_shape
+from lepton_cc.ir.ops.wide_functions import InterpolatedTable
 from lepton_cc.ir.rewrite import Replacement, Rewriter, Statistics, rewrite, rule
 from lepton_cc.passes.manager import Pass
 
 _INTEGER = (Requantize, QuantizedAdd, QuantizedMul)
 
 
-@rule("f(reshape(x)) = reshape(f(x))", Unary, Clamp, Cast, Table)
+@rule("f(reshape(x)) = reshape(f(x))", Unary, Clamp, Cast, Table, InterpolatedTable)
 def sink_below_function(op: Op, rewriter: Rewriter) -> Replacement:
     """For functions of one operand."""
     found = rewriter.match(op.operands[0], Reshape)

@@ -14,6 +14,7 @@ from lepton_cc.ir.ops.movement import Broadcast, Gather, Pad, Slice
 from lepton_cc.ir.ops.normalization import LayerNorm, RmsNorm
 from lepton_cc.ir.ops.reduce import ArgReduce, Reduce, Softmax
 from lepton_cc.ir.ops.resample import Resample
+from lepton_cc.ir.ops.wide_functions import WideSoftmax
 from lepton_cc.ir.types import TensorType
 from lepton_cc.passes.permutation import Permutation, between, extended, identity, inverse
 
@@ -81,7 +82,7 @@ def _arg_reduce(kind: OpKind, _: Operands, p: Permutation) -> TransposedOp:
 
 
 def _along_axis(kind: OpKind, _: Operands, p: Permutation) -> TransposedOp:
-    assert isinstance(kind, (Softmax, QuantizedSoftmax, Resample, Cumulative))
+    assert isinstance(kind, (Softmax, QuantizedSoftmax, WideSoftmax, Resample, Cumulative))
     return TransposedOp(replace(kind, axis=p[kind.axis]), p)
 
 
@@ -116,6 +117,7 @@ _LAWS: Mapping[type[OpKind], Callable[[OpKind, Operands, Permutation], Transpose
     ArgReduce: _arg_reduce,
     Softmax: _along_axis,
     QuantizedSoftmax: _along_axis,
+    WideSoftmax: _along_axis,
     Resample: _along_axis,
     Cumulative: _along_axis,
     LayerNorm: _norm,

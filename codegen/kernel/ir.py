@@ -335,7 +335,8 @@ class MulAdd(Expr):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RoundedProduct(Expr):
-    """clamp(low, high, RNE(f32(f32(value) * scale))), i32; value is i32, scale f32 and positive.
+    """clamp(low, high, RNE(f32(f32(value) * scale))), i32; scale is f32 and positive,
+    value i32, or i64 of fewer than 48 bits.
 
     The bounds are of at most 21 bits, or +-2^21. `bound`: no product is proved to be larger.
     """

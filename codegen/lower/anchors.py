@@ -21,6 +21,7 @@ from lepton_cc.codegen.lower.resample import lower_resample
 from lepton_cc.codegen.lower.scan import lower_gru_scan, lower_lstm_scan, lower_rnn_scan
 from lepton_cc.codegen.lower.scatter import lower_scatter
 from lepton_cc.codegen.lower.topk import lower_topk
+from lepton_cc.codegen.lower.wide_softmax import lower_wide_softmax
 from lepton_cc.ir.op_kind import OpKind
 from lepton_cc.ir.ops.conv import Conv, ConvTranspose
 from lepton_cc.ir.ops.cumulative import Cumulative
@@ -35,6 +36,7 @@ from lepton_cc.ir.ops.resample import Resample
 from lepton_cc.ir.ops.scan import GruScan, LstmScan, RnnScan
 from lepton_cc.ir.ops.scatter import Scatter
 from lepton_cc.ir.ops.topk import TopK
+from lepton_cc.ir.ops.wide_functions import WideSoftmax
 
 ANCHORS: Mapping[type[OpKind], Callable[[KernelContext], Block]] = {
     Conv: lower_conv,
@@ -46,6 +48,7 @@ ANCHORS: Mapping[type[OpKind], Callable[[KernelContext], Block]] = {
     ArgReduce: lower_arg_reduce,
     Softmax: lower_softmax,
     QuantizedSoftmax: lower_quantized_softmax,
+    WideSoftmax: lower_wide_softmax,
     QuantizedNorm: lower_quantized_norm,
     LayerNorm: lower_layer_norm,
     RmsNorm: lower_rms_norm,

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable
 
+import numpy as np
+
 from lepton_cc.codegen.kernel.ir import (
     INDEX,
     Buffer,
@@ -13,6 +15,7 @@ from lepton_cc.codegen.kernel.ir import (
     RoundedProduct,
     load,
 )
+from lepton_cc.codegen.kernel.math.significant import divided
 from lepton_cc.codegen.lower.representation import compute_type, from_storage
 from lepton_cc.ir.dtype import DType, integer_bounds
 from lepton_cc.ir.ops.integer import (
@@ -21,6 +24,7 @@ from lepton_cc.ir.ops.integer import (
     Requantize,
     Table,
 )
+from lepton_cc.ir.ops.wide_functions import InterpolatedTable
 from lepton_cc.ir.tensor import Array
 
 # An integer other than 0 times this is beyond the bounds of every result, whatever is added.
@@ -35,7 +39,8 @@ def _narrowed(rounded: Expr, zero_point: int, dtype: DType) -> Expr:
 
 def requantized(kind: Requantize, values: tuple[Expr, ...], bound: float = math.inf) -> Expr:
     """The result element of Requantize; no product of the two values is larger than `bound`."""
-    wide, range_ = values[0].cast(DType.I32), kind.range
+    wide = values[0] if values[0].type is DType.I64 else values[0].cast(DType.I32)
+    range_ = kind.range
     centered = wide
     if kind.input_zero_point:
         centered, bound = wide - kind.input_zero_point, math.inf
@@ -96,3 +101,31 @@ def looked_up(kind: Table, value: Expr, constant: Callable[[Array], Buffer]) -> 
     low, _ = integer_bounds(DType.I8 if value.type is DType.I8 else DType.U8)
     at = value.cast(INDEX) - low
     return from_storage(load(constant(kind.entries.array), at), kind.entries.type.dtype)
+
+
+def looked_up_between(
+    kind: InterpolatedTable, value: Expr, constant: Callable[[Array], Buffer]
+) -> Expr:
+    """The result element of InterpolatedTable; the entries are a constant of the kernel."""
+    low, _ = integer_bounds(DType.I16 if value.type is DType.I16 else DType.U16)
+    array = kind.entries.array
+    position = value.cast(DType.I32) - low
+    y = interpolated(constant(array), largest_step(array), position, kind.step_bits)
+    return NarrowingCast(compute_type(kind.entries.type.dtype), y)
+
+
+def interpolated(entries: Buffer, largest_step: int, position: Expr, bits: int) -> Expr:
+    """An i32 between neighbouring entries, which differ by at most `largest_step`.
+
+    The element at position / 2^bits, rounded half to even; position is an i32 that is not negative.
+    """
+    at, rest = (position >> bits).cast(INDEX), position & ((1 << bits) - 1)
+    first, second = (load(entries, at + offset).cast(DType.I32) for offset in (0, 1))
+    wide = DType.I32 if largest_step << bits < 1 << 30 else DType.I64
+    rise = (second - first).cast(wide) * rest.cast(wide)
+    return first + divided(rise, bits).cast(DType.I32)
+
+
+def largest_step(entries: Array) -> int:
+    """The largest difference between neighbouring entries."""
+    return int(np.abs(np.diff(entries.astype(np.int64))).max())

@@ -5,12 +5,8 @@ States live in scratch; the formulas are those of `ir.ops.integer_scan`.
 
 from collections.abc import Callable
 
-import numpy as np
-
 from lepton_cc.codegen.kernel.ir import (
-    INDEX,
     Block,
-    Buffer,
     Const,
     Expr,
     NarrowingCast,
@@ -22,6 +18,7 @@ from lepton_cc.codegen.kernel.ir import (
 )
 from lepton_cc.codegen.kernel.math.significant import divided
 from lepton_cc.codegen.lower.context import KernelContext
+from lepton_cc.codegen.lower.integer import interpolated, largest_step
 from lepton_cc.codegen.lower.scan import RecurrentLoops
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.ops.fixed_point import CURVE_FRACTION, Curve
@@ -38,23 +35,6 @@ from lepton_cc.ir.ops.integer_scan import (
 )
 
 _LENGTHS = 6
-
-
-def interpolated(entries: Buffer, largest_step: int, position: Expr, bits: int) -> Expr:
-    """An i32 between neighbouring entries, which differ by at most `largest_step`.
-
-    The element at position / 2^bits, rounded half to even; position is an i32 that is not negative.
-    """
-    at, rest = (position >> bits).cast(INDEX), position & ((1 << bits) - 1)
-    first, second = (load(entries, at + offset).cast(DType.I32) for offset in (0, 1))
-    wide = DType.I32 if largest_step << bits < 1 << 30 else DType.I64
-    rise = (second - first).cast(wide) * rest.cast(wide)
-    return first + divided(rise, bits).cast(DType.I32)
-
-
-def largest_step(entries: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> int:
-    """The largest difference between neighbouring entries."""
-    return int(np.abs(np.diff(entries.astype(np.int64))).max())
 
 
 def _clamped(x: Expr, limit: int) -> Expr:

@@ -8,6 +8,7 @@ from lepton_cc.codegen.kernel.ir import Buffer, Const, Expr, select
 from lepton_cc.codegen.kernel.math import convert
 from lepton_cc.codegen.lower.integer import (
     looked_up,
+    looked_up_between,
     quantized_product,
     quantized_sum,
     requantized,
@@ -23,6 +24,7 @@ from lepton_cc.ir.ops.bitcast import Bitcast
 from lepton_cc.ir.ops.elementwise import Binary, Cast, Clamp, Select, Unary
 from lepton_cc.ir.ops.integer import QuantizedAdd, QuantizedMul, Requantize, Table
 from lepton_cc.ir.ops.quantization import Dequantize, Quantize
+from lepton_cc.ir.ops.wide_functions import InterpolatedTable
 from lepton_cc.ir.tensor import Array
 from lepton_cc.ir.types import TensorType
 
@@ -59,6 +61,8 @@ def pointwise_value(
         value = looked_up(kind, values[0], constant)
     elif isinstance(kind, Requantize):
         value = requantized(kind, values, math.prod(magnitudes) if magnitudes else math.inf)
+    elif isinstance(kind, InterpolatedTable):
+        value = looked_up_between(kind, values[0], constant)
     else:
         value = _computed(kind, values, operands)
     if value.type is not compute_type(result.dtype):

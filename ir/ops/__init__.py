@@ -28,6 +28,7 @@ from lepton_cc.ir.ops.resample import Resample
 from lepton_cc.ir.ops.scan import GruScan, LstmScan, RnnScan
 from lepton_cc.ir.ops.scatter import Scatter
 from lepton_cc.ir.ops.topk import TopK
+from lepton_cc.ir.ops.wide_functions import InterpolatedTable, WideSoftmax
 
 REGISTRY = OpRegistry()
 for _definition in (
@@ -55,6 +56,8 @@ for _definition in (
     QuantizedSoftmax,
     QuantizedNorm,
     Table,
+    InterpolatedTable,
+    WideSoftmax,
     Bitcast,
     LayerNorm,
     RmsNorm,

@@ -58,8 +58,8 @@ class Range:
 class Requantize(OpKind):
     """y = clamp(low, high, RNE(f32(x - input_zero_point) * scale) + zero_point).
 
-    x is i32 (an accumulator) or narrower; scale is f32 and broadcasts to x (one, or one for each
-    channel). f32(...) rounds the integer to binary32, the product rounds once.
+    x is i32 (an accumulator) or narrower, or i64 below 2^47; scale is f32 and broadcasts to x (one,
+    or one for each channel). f32(...) rounds the integer to binary32, the product rounds once.
     """
 
     MNEMONIC: ClassVar[str] = "requantize"
@@ -71,7 +71,8 @@ class Requantize(OpKind):
     def infer(self, operands: Sequence[TensorType | None]) -> tuple[TensorType, ...]:
         x, scale = present(operands, 2)
         self.range.check()
-        if not x.dtype.is_integer or x.dtype.bits > 32 or scale.dtype is not DType.F32:
+        fits = x.dtype.is_integer and (x.dtype.bits <= 32 or x.dtype is DType.I64)
+        if not fits or scale.dtype is not DType.F32:
             raise TypeInferenceError(f"cannot requantize {x} by {scale}")
         if broadcast_shapes(x.shape, scale.shape) != x.shape:
             raise TypeInferenceError(f"scale {scale} does not broadcast to {x}")
@@ -79,7 +80,8 @@ class Requantize(OpKind):
 
     def evaluate(self, operands: Sequence[Array | None]) -> tuple[Array, ...]:
         x, scale = arrays(operands, 2)
-        centered = (x.astype(np.int32) - np.int32(self.input_zero_point)).astype(np.float32)
+        wide = x if x.dtype == np.int64 else x.astype(np.int32)
+        centered = np.asarray(wide - wide.dtype.type(self.input_zero_point)).astype(np.float32)
         return (self.range.finish(centered * scale.astype(np.float32)),)
 
 

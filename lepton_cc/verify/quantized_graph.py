@@ -20,13 +20,14 @@ from lepton_cc.ir.ops.integer import (
 from lepton_cc.ir.ops.integer_norm import QuantizedNorm
 from lepton_cc.ir.ops.integer_scan import QuantizedGruScan, QuantizedLstmScan
 from lepton_cc.ir.ops.quantization import Dequantize, Quantize
+from lepton_cc.ir.ops.wide_functions import InterpolatedTable, WideSoftmax
 from lepton_cc.ir.tensor import Array
 from lepton_cc.sample_inputs import made_up
 
 _QUANTIZED_KINDS = (
     *(Quantize, Dequantize, Requantize),
     *(QuantizedAdd, QuantizedMul, QuantizedSoftmax, QuantizedNorm, Table),
-    *(QuantizedGruScan, QuantizedLstmScan),
+    *(QuantizedGruScan, QuantizedLstmScan, InterpolatedTable, WideSoftmax),
 )
 _NARROW = frozenset({DType.I4, DType.U4, DType.I8, DType.U8, DType.I16, DType.U16})
 

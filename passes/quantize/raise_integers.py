@@ -20,14 +20,21 @@ from lepton_cc.passes.quantize.signed import RULES as SIGNED
 from lepton_cc.passes.quantize.softmax import RULES as SOFTMAX
 from lepton_cc.passes.quantize.sums import RULES as SUMS
 from lepton_cc.passes.quantize.tables import RULES as TABLES
+from lepton_cc.passes.quantize.wide_contractions import RULES as WIDE_CONTRACTIONS
+from lepton_cc.passes.quantize.wide_functions import RULES as WIDE_FUNCTIONS
+from lepton_cc.passes.quantize.widening import RULES as WIDENING
 from lepton_cc.passes.recognize_norms import RULES as SPELLED_OUT_NORMS
 
 _RULES: tuple[Rule, ...] = (
+    *WIDENING,
     *DEQUANTIZE_DOWN,
     *CONTRACTIONS,
     *TABLES,
     *SUMS,
     *QUANTIZE_UP,
+    # After the requantizations and clamps that a chain may be.
+    *WIDE_FUNCTIONS,
+    *WIDE_CONTRACTIONS,
     # Sums of unsigned integers stay so: what is not one by now becomes signed.
     *SIGNED,
     *POOLS,

@@ -7,12 +7,13 @@ import numpy as np
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.graph import Op, Value
 from lepton_cc.ir.op_kind import OpKind
-from lepton_cc.ir.ops.elementwise import Binary, Clamp
+from lepton_cc.ir.ops.elementwise import Binary, Cast, Clamp
 from lepton_cc.ir.ops.integer import QuantizedAdd, QuantizedMul, QuantizedSoftmax, Requantize
 from lepton_cc.ir.ops.movement import Reshape, Transpose
 from lepton_cc.ir.ops.pointwise_functions import BinaryFunction
 from lepton_cc.ir.ops.quantization import Quantize
 from lepton_cc.ir.rewrite import Replacement, Rewriter, Rule, rule
+from lepton_cc.passes.quantize.accumulator_bound import LIMIT, largest_magnitude
 from lepton_cc.passes.quantize.parameters import Dequantized, dequantized, narrow, quantized
 from lepton_cc.passes.quantize.signed import as_unsigned
 
@@ -93,8 +94,23 @@ def multiply(op: Op, rewriter: Rewriter) -> Replacement:
     if lhs is None or rhs is None:
         return None
     scale = lhs.scale * rhs.scale / by.scale
+    largest = [largest_magnitude(side.x.type.dtype, side.zero_point) for side in (lhs, rhs)]
+    if largest[0] * largest[1] >= LIMIT:
+        product = _wide_product(rewriter, lhs, rhs)
+        factor = rewriter.constant(np.asarray(scale, np.float32), name="scale")
+        return (rewriter.emit(Requantize(by.range), product, factor),)
     kind = QuantizedMul(lhs.zero_point, rhs.zero_point, float(scale), by.range)
     return (rewriter.emit(kind, lhs.x, rhs.x),)
+
+
+def _wide_product(rewriter: Rewriter, lhs: Dequantized, rhs: Dequantized) -> Value:
+    """(lhs - its zero point) * (rhs - its zero point) in i64."""
+    differences = []
+    for side in (lhs, rhs):
+        wide = rewriter.emit(Cast(DType.I64), side.x)
+        point = rewriter.constant(np.asarray(side.zero_point, np.int64), name="zero_point")
+        differences.append(rewriter.emit(Binary(BinaryFunction.SUB), wide, point))
+    return rewriter.emit(Binary(BinaryFunction.MUL), *differences)
 
 
 @rule("clamp(integer op with bounds) = integer op with narrower bounds", Clamp)

@@ -21,7 +21,7 @@ from lepton_cc.ir.tensor import Array, Tensor
 from lepton_cc.passes.quantize.parameters import narrow, quantized
 from lepton_cc.passes.quantize.signed import as_unsigned
 
-_BYTES = (DType.I8, DType.U8)
+BYTES = (DType.I8, DType.U8)
 # Longer chains are no activation functions.
 _MAX_OPS = 64
 
@@ -30,8 +30,13 @@ def _is_pointwise(op: Op) -> bool:
     return Trait.POINTWISE in op.kind.traits and not isinstance(op.kind, Fused)
 
 
-def source_of_chain(rewriter: Rewriter, value: Value) -> Value | None:
-    """The 8-bit tensor that `value` is a pointwise function of, constants apart; else None."""
+def source_of_chain(
+    rewriter: Rewriter, value: Value, sources: tuple[DType, ...] = BYTES
+) -> Value | None:
+    """The 8-bit tensor that `value` is a pointwise function of, constants apart; else None.
+
+    Or that of another of the types `sources`.
+    """
     leaves: dict[Value, None] = {}
     seen: set[Value] = set()
     pending = [value]
@@ -41,7 +46,7 @@ def source_of_chain(rewriter: Rewriter, value: Value) -> Value | None:
             continue
         seen.add(current)
         op = rewriter.producer(current)
-        if current.type.dtype in _BYTES and (op is None or not isinstance(op.kind, Constant)):
+        if current.type.dtype in sources and (op is None or not isinstance(op.kind, Constant)):
             leaves[current] = None
         elif op is None or len(seen) > _MAX_OPS:
             return None
@@ -60,14 +65,14 @@ def _root(rewriter: Rewriter, leaf: Value, *, several: bool) -> Value:
     """What a chain of 8-bit functions started from, where leaves must meet."""
     op = rewriter.producer(leaf)
     while several and op is not None and isinstance(op.kind, Clamp | Table):
-        if op.inputs[0].type.dtype not in _BYTES:
+        if op.inputs[0].type.dtype not in BYTES:
             break
         leaf = op.inputs[0]
         op = rewriter.producer(leaf)
     return leaf
 
 
-def _evaluate(rewriter: Rewriter, value: Value, known: dict[Value, Array]) -> Array:
+def chain_results(rewriter: Rewriter, value: Value, known: dict[Value, Array]) -> Array:
     """The value as a function of what is known, element by element; the result names its nodes."""
     if value not in known:
         op = rewriter.producer(value)
@@ -77,36 +82,52 @@ def _evaluate(rewriter: Rewriter, value: Value, known: dict[Value, Array]) -> Ar
         else:
             if not isinstance(op.kind, Dequantize):
                 rewriter.match(value, OpKind)
-            operands = [None if v is None else _evaluate(rewriter, v, known) for v in op.operands]
+            operands = [
+                None if v is None else chain_results(rewriter, v, known) for v in op.operands
+            ]
             with np.errstate(all="ignore"):
                 (known[value],) = op.kind.evaluate(operands)
     return known[value]
 
 
+def _result(rewriter: Rewriter, value: Value | None, known: dict[Value, Array]) -> Array | None:
+    return None if value is None else chain_results(rewriter, value, known)
+
+
 def integers_of(dtype: DType) -> Array:
-    """All integers of an 8-bit type, in order."""
+    """All integers of a type of at most 16 bits, in order."""
     low, high = integer_bounds(dtype)
     return np.arange(low, high + 1).astype(dtype.numpy)
+
+
+def values_of_chain(
+    rewriter: Rewriter, op: Op, sources: tuple[DType, ...] = BYTES
+) -> tuple[Value, Array] | None:
+    """What a Quantize is a function of, and its result for each integer of that type, in order."""
+    constants = [rewriter.constant_array(v) for v in op.operands[1:] if v is not None]
+    if any(array is None or array.size != 1 for array in constants):
+        return None
+    source = source_of_chain(rewriter, op.inputs[0], sources)
+    if source is None or source.type.shape != op.result.type.shape:
+        return None
+    integers = integers_of(source.type.dtype)
+    reals = chain_results(rewriter, op.inputs[0], {source: integers})
+    scalars = [_result(rewriter, v, {}) for v in op.operands[1:]]
+    (values,) = op.kind.evaluate((reals, *scalars))
+    return (source, np.asarray(values)) if values.shape == integers.shape else None
 
 
 @rule("quantize(f(dequantize(x))) = table(x)", Quantize)
 def tabulate(op: Op, rewriter: Rewriter) -> Replacement:
     """Any chain or tree of pointwise ops; its constants are scalars."""
-    if op.result.type.dtype not in _BYTES:
+    found = values_of_chain(rewriter, op)
+    if found is None:
         return None
-    constants = [rewriter.constant_array(v) for v in op.operands[1:] if v is not None]
-    if any(array is None or array.size != 1 for array in constants):
-        return None
-    source = source_of_chain(rewriter, op.inputs[0])
-    if source is None or source.type.shape != op.result.type.shape:
-        return None
-    entries = _evaluate(rewriter, op.inputs[0], {source: integers_of(source.type.dtype)})
-    scalars = [None if v is None else _evaluate(rewriter, v, {}) for v in op.operands[1:]]
-    (quantities,) = op.kind.evaluate((entries, *scalars))
-    if quantities.shape != (256,):
-        return None
+    source, quantities = found
     if op.result.type.dtype is DType.I8:
-        return (_cheapest(rewriter, op, source, np.asarray(quantities)),)
+        return (_cheapest(rewriter, op, source, quantities),)
+    if op.result.type.dtype is not DType.U8:
+        return (rewriter.emit(Table(Tensor(quantities)), source),)
     signed = (quantities.astype(np.int16) - 128).astype(np.int8)
     return (as_unsigned(rewriter, _cheapest(rewriter, op, source, signed)),)
 

@@ -105,6 +105,27 @@ def test_requantization_is_the_same_to_the_bit(way: Way, tmp_path: Path) -> None
     _assert_code_is_right(graph, {"x": accumulators, "scale": scales}, way, tmp_path)
 
 
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_requantization_of_wide_sums_is_the_same_to_the_bit(way: Way, tmp_path: Path) -> None:
+    """Of 64 bits, up to 2^47: what two accumulators give, 256 times one and the other."""
+    way.require()
+    narrow, scales = operands(100_000)
+    rng = np.random.default_rng(9)
+    size = narrow.size
+    shifts = rng.integers(0, 17, size)
+    sums = (narrow.astype(np.int64) << shifts) + rng.integers(-(1 << 15), 1 << 15, size)
+    sums = np.where(rng.integers(0, 2, size) == 0, narrow.astype(np.int64) << shifts, sums)
+    sums = np.clip(sums, -(1 << 47) + 1, (1 << 47) - 1)
+    matching = np.ldexp(scales, -shifts).astype(np.float32)
+    builder = GraphBuilder("wide")
+    x = builder.input("x", TensorType(DType.I64, (size,)))
+    scale = builder.input("scale", TensorType(DType.F32, (size,)))
+    outputs = [builder.emit(Requantize(range_), x, scale) for range_ in RANGES]
+    graph = builder.finish(outputs, [f"y{number}" for number in range(len(outputs))])
+    positive = np.maximum(matching, np.float32(2.0**-126))
+    _assert_code_is_right(graph, {"x": sums, "scale": positive}, way, tmp_path)
+
+
 def _assert_code_is_right(graph: Graph, inputs: Arrays, way: Way, folder: Path) -> None:
     run = way.load(way.compile_graph(graph, "sweep"), folder)
     # Products beyond binary32 are infinite on purpose: they saturate.

@@ -40,6 +40,7 @@ from lepton_cc.ir.ops.pointwise_functions import BinaryFunction
 from lepton_cc.ir.ops.pool import MaxPool
 from lepton_cc.ir.ops.quantization import Dequantize, Quantize
 from lepton_cc.ir.ops.reduce import Reduce, ReduceFunction
+from lepton_cc.ir.ops.wide_functions import InterpolatedTable, WideSoftmax
 from lepton_cc.ir.ops.window import Window
 from lepton_cc.ir.tensor import Array, Tensor
 from lepton_cc.ir.types import TensorType
@@ -47,6 +48,7 @@ from lepton_cc.passes.quantize.accumulator_bound import largest_magnitude
 from lepton_cc.passes.quantize.norms import precision
 from lepton_cc.passes.quantize.recurrent import curve_of
 from lepton_cc.passes.quantize.softmax import exponentials
+from lepton_cc.passes.quantize.wide_functions import exponential_tables
 
 T = TypeVar("T")
 _MAX_ELEMENTS = 2048
@@ -192,6 +194,16 @@ def _rescale(sketch: _Sketch) -> None:
     sketch.keep(sketch.add(Requantize(sketch.range(), sketch.zero_point()), sketch.value(), scale))
 
 
+def _wide_sum(sketch: _Sketch) -> None:
+    """Two accumulators in one of 64 bits, below 2^47."""
+    x, make = sketch.value(), sketch.builder.constant
+    bits = sketch.integer(1, 38)
+    factor = make(np.asarray(sketch.integer(1 << (bits - 1), 1 << bits), np.int64))
+    wide = sketch.add(Cast(DType.I64), x)
+    product = sketch.add(Binary(BinaryFunction.MUL), wide, factor)
+    sketch.requantized(sketch.add(Binary(BinaryFunction.ADD), product, wide), 75.0 * 2**bits)
+
+
 def _table(sketch: _Sketch) -> None:
     entries = sketch.rng.integers(-128, 128, 256).astype(np.int8)
     sketch.keep(sketch.add(Table(Tensor(entries)), sketch.value()))
@@ -209,6 +221,28 @@ def _softmax(sketch: _Sketch) -> None:
         sketch.integer(0, x.type.rank - 1), 1 / 256, sketch.range(), exponentials(scale)
     )
     sketch.keep(sketch.add(kind, x))
+
+
+def _words(sketch: _Sketch) -> None:
+    """Through 16 bits and back: an interpolated table, or a softmax."""
+    x, rng, make = sketch.value(), sketch.rng, sketch.builder.constant
+    dtype = sketch.one_of((DType.I16, DType.U16))
+    scale = make(np.asarray(sketch.scale(20, 400), np.float32), name="scale")
+    wide = sketch.add(Requantize(sketch.range(dtype), sketch.zero_point()), x, scale)
+    if sketch.boolean():
+        result = sketch.one_of((DType.I8, DType.I16, DType.U16))
+        size = (1 << sketch.integer(1, 12)) + 1
+        drawn = rng.integers(*integer_bounds(result), size, endpoint=True)
+        entries = drawn.astype(result.numpy)
+        y = sketch.add(InterpolatedTable(Tensor(entries)), wide)
+    else:
+        tables = exponential_tables(np.float32(sketch.scale(1e-5, 1e-2)))
+        numbers = sketch.integer(0, (1 << 31) - 1), sketch.integer(20, 60)
+        kind = WideSoftmax(
+            sketch.integer(0, x.type.rank - 1), *tables, *numbers, sketch.range(DType.I16)
+        )
+        y = sketch.add(kind, wide)
+    sketch.keep(y) if y.type.dtype is DType.I8 else sketch.requantized(y, 2.0**15)
 
 
 def _norm(sketch: _Sketch) -> None:
@@ -325,9 +359,11 @@ _MAKERS: tuple[Callable[[_Sketch], None], ...] = (
     _sum,
     _unsigned_sum,
     _rescale,
+    _wide_sum,
     _table,
     _clamp,
     _softmax,
+    _words,
     _norm,
     _recurrent,
     _mean,

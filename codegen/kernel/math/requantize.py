@@ -14,6 +14,8 @@ _MANTISSA_BITS = 23
 # The encoded exponent of 0.5 to 1.
 _EXPONENT_BELOW_ONE = 126
 _MAX_SHIFT = 31
+# Sums wider than 32 bits stay below 2^48.
+_WIDE_BITS = 48
 # 2^22 times a half is beyond the bounds.
 _SATURATING_BITS = 22
 
@@ -39,16 +41,30 @@ def rounded_product_integer(value: Expr, scale: Expr, low: int, high: int) -> Ex
     """The same by integers: both binary32 roundings are done on the bits, then that to an integer.
 
     |value| in 24 significant bits times the scale's mantissa is a product of 55 bits, of which 24
-    stay.
+    stay. Of an i64, zeros at the end that do not fit 31 bits go into the exponent.
     """
     bits = scale.bitcast(DType.I32)
     # scale = mantissa * 2^(exponent - 24), the mantissa an integer of 24 bits.
     exponent = (bits >> _MANTISSA_BITS) - _EXPONENT_BELOW_ONE
     mantissa = ((bits & 0x7FFFFF) | 0x800000).cast(DType.U64)
     negative = value < 0
-    size = significant(select(negative, -value, value).cast(DType.U32), 32)
+    positive = select(negative, -value, value)
+    if value.type is DType.I64:
+        size, zeros = _in_a_word(significant(positive.cast(DType.U64), _WIDE_BITS))
+        exponent = exponent + zeros
+    else:
+        size = significant(positive.cast(DType.U32), 32)
     magnitude = rounded_mantissas(size, mantissa, exponent)
     return minimum(maximum(select(negative, -magnitude, magnitude), low), high)
+
+
+def _in_a_word(x: Expr) -> tuple[Expr, Expr]:
+    """A u64 of 24 significant bits as a u32 below 2^31, and how many zeros it lost (i32)."""
+    zeros: Expr = Const(DType.I32, 0)
+    for bits in range(_MAX_SHIFT, _WIDE_BITS, 8):
+        zeros = zeros + (x >= (1 << bits)).cast(DType.I32)
+    zeros = zeros << 3
+    return (x >> zeros.cast(DType.U64)).cast(DType.U32), zeros
 
 
 def rounded_mantissas(size: Expr, mantissa: Expr, exponent: Expr) -> Expr:
