@@ -4,6 +4,7 @@ Each intermediate map lives in a ring of rows. For every stripe of the last laye
 layer computes the rows that are new; no row is computed twice.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,37 +20,39 @@ from lepton_cc.codegen.npu.layers import (
 from lepton_cc.codegen.npu.tasks import Rows
 from lepton_cc.ir.graph import Value
 
+STRIPED = ConvLayer | PoolLayer | TableLayer | ElementwiseLayer
+"""Layers that compute any rows of their result from some rows of their inputs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cascade:
     """Layers [first, last] of a segment, in stripes of `rows` rows of the last one's result.
 
-    `streams_input`: the first layer's input is loaded from outside row by row too.
+    `streamed`: values from outside that are loaded row by row too; with `stores` the result is
+    stored row by row.
     """
 
     first: int
     last: int
     rows: int
-    streams_input: bool
+    streamed: frozenset[Value]
+    stores: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Stripe:
-    """Rows to load of the input, and to compute of each layer; None: nothing new."""
+    """Rows to load of streamed values, to compute of each layer (None: nothing new), to store."""
 
-    loaded: Rows | None
+    loaded: tuple[tuple[Value, Rows], ...]
     computed: tuple[Rows | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class CascadePlan:
-    """All stripes, and how many rows each ring holds (of the input, then of each layer's result).
-
-    The last layer's result is no ring; its entry is 0, as is the input's if it is not streamed.
-    """
+    """All stripes, and how many rows the ring of each value holds that lives in one."""
 
     stripes: tuple[Stripe, ...]
-    ring_rows: tuple[int, ...]
+    ring_rows: Mapping[Value, int]
 
 
 def chained_input(layer: Layer) -> Value:
@@ -59,17 +62,16 @@ def chained_input(layer: Layer) -> Value:
 
 def can_follow(before: Layer, layer: Layer) -> bool:
     """Whether `layer` can consume the rows of `before` as they are made."""
-    kinds = ConvLayer | PoolLayer | TableLayer
-    if not isinstance(layer, kinds) or not isinstance(before, kinds | ElementwiseLayer):
+    if not (isinstance(layer, STRIPED) and isinstance(before, STRIPED)):
         return False
     return layer.inputs.count(before.result) == 1 and chained_input(layer) == before.result
 
 
-def read_rows(layer: Layer, rows: Rows) -> Rows:
-    """The rows of `chained_input` that rows of the result need."""
-    if isinstance(layer, ConvLayer):
+def read_rows(layer: Layer, rows: Rows, position: int = 0) -> Rows:
+    """The rows of an input that rows of the result need; windows slide over the first input."""
+    if position == 0 and isinstance(layer, ConvLayer):
         return needed_rows(layer, rows)
-    if isinstance(layer, PoolLayer):
+    if position == 0 and isinstance(layer, PoolLayer):
         stride, pad = layer.window.stride[0], layer.window.pad[0]
         first = max(rows.first * stride - pad, 0)
         end = (rows.end - 1) * stride - pad + layer.window.kernel[0]
@@ -80,60 +82,91 @@ def read_rows(layer: Layer, rows: Rows) -> Rows:
 def plan_cascade(layers: Sequence[Layer], cascade: Cascade) -> CascadePlan:
     """The stripes of a cascade of these layers (all of the segment's)."""
     chain = layers[cascade.first : cascade.last + 1]
-    height = chain[-1].shape.height
-    done = [0] * (len(chain) + 1)  # rows made, of the input and of each result
-    ring = [0] * (len(chain) + 1)
-    stripes = []
-    for begin in range(0, height, cascade.rows):
-        ends = _ends(chain, min(begin + cascade.rows, height), done)
-        for index, layer in enumerate(chain):
+    planner = _Planner(chain, cascade)
+    for begin in range(0, chain[-1].shape.height, cascade.rows):
+        planner.advance(min(begin + cascade.rows, chain[-1].shape.height))
+    return CascadePlan(tuple(planner.stripes), planner.ring_rows())
+
+
+class _Planner:
+    """The rows made so far, of the chain's input (index 0) and of each layer's result."""
+
+    def __init__(self, chain: Sequence[Layer], cascade: Cascade) -> None:
+        self.stripes: list[Stripe] = []
+        self._chain = chain
+        self._cascade = cascade
+        self._done = [0] * (len(chain) + 1)
+        self._held = [0] * (len(chain) + 1)
+        self._most = [0] * (len(chain) + 1)  # rows that one stripe adds
+
+    def advance(self, end: int) -> None:
+        """Adds the stripe after which the last result has `end` rows."""
+        done, chain = self._done, self._chain
+        ends = [*done[:-1], end]
+        for index in reversed(range(len(chain))):
             if ends[index + 1] > done[index + 1]:
-                read = read_rows(layer, Rows(done[index + 1], ends[index + 1]))
-                ring[index] = max(ring[index], ends[index] - read.first)
-        new = [Rows(a, b) if b > a else None for a, b in zip(done, ends, strict=True)]
-        stripes.append(Stripe(new[0], tuple(new[1:])))
-        done = ends
-    ring[-1] = 0
-    if cascade.streams_input:
-        # One more stripe's rows, so that they are loaded while the last ones are read.
-        most = max(stripe.loaded.count for stripe in stripes if stripe.loaded is not None)
-        ring[0] = min(ring[0] + most, map_shape(chained_input(chain[0]).type).height)
-    else:
-        ring[0] = 0
-    return CascadePlan(tuple(stripes), tuple(ring))
+                new = Rows(done[index + 1], ends[index + 1])
+                read = read_rows(chain[index], new)
+                ends[index] = max(ends[index], read.end)
+                self._held[index] = max(self._held[index], ends[index] - read.first)
+        new_rows = [Rows(a, b) if b > a else None for a, b in zip(done, ends, strict=True)]
+        for index, rows in enumerate(new_rows):
+            if rows is not None:
+                self._most[index] = max(self._most[index], rows.count)
+        self.stripes.append(Stripe(tuple(self._loads(new_rows)), tuple(new_rows[1:])))
+        self._done = ends
+
+    def _loads(self, new_rows: Sequence[Rows | None]) -> Iterator[tuple[Value, Rows]]:
+        source = chained_input(self._chain[0])
+        if source in self._cascade.streamed and new_rows[0] is not None:
+            yield source, new_rows[0]
+        for layer, rows in zip(self._chain, new_rows[1:], strict=True):
+            for value in layer.inputs[1:]:
+                if value in self._cascade.streamed and rows is not None:
+                    yield value, rows
+
+    def ring_rows(self) -> dict[Value, int]:
+        """Rows of each ring; what is loaded or stored gets room for a stripe more."""
+        cascade, chain = self._cascade, self._chain
+        rings = {
+            layer.result: held for layer, held in zip(chain[:-1], self._held[1:-1], strict=True)
+        }
+        source = chained_input(chain[0])
+        if source in cascade.streamed:
+            height = map_shape(source.type).height
+            rings[source] = min(self._held[0] + self._most[0], height)
+        for layer, most in zip(chain, self._most[1:], strict=True):
+            for value in layer.inputs[1:]:
+                if value in cascade.streamed:
+                    rings[value] = min(2 * most, map_shape(value.type).height)
+        if cascade.stores:
+            rings[chain[-1].result] = min(2 * self._most[-1], chain[-1].shape.height)
+        return rings
 
 
-def _ends(chain: Sequence[Layer], end: int, done: Sequence[int]) -> list[int]:
-    """For the input and each layer: how many rows there are when the stripe is done."""
-    ends = [*done[:-1], end]
-    for index in reversed(range(len(chain))):
-        new = Rows(done[index + 1], ends[index + 1])
-        if new.count > 0:
-            ends[index] = max(ends[index], read_rows(chain[index], new).end)
-    return ends
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What cascades may do with the values of a segment.
 
-
-def candidates(
-    layers: Sequence[Layer],
-    kept: frozenset[Value],
-    inputs: frozenset[Value],
-    peak_layer: int,
-    dense: frozenset[Value],
-) -> Iterator[Cascade]:
-    """Cascades over the layer with the peak, whose intermediate maps nobody else reads.
-
-    `dense`: values that have a buffer of their own, as rings need it.
+    kept: values that are stored outside; inputs: values that come from outside; dense: values with
+    a buffer of their own, as rings need it; outside: values that do not stay in the scratchpad,
+    whose readers and makers must stream them.
     """
-    readers: dict[Value, int] = {}
-    for layer in layers:
-        for value in layer.inputs:
-            readers[value] = readers.get(value, 0) + 1
+
+    kept: frozenset[Value]
+    inputs: frozenset[Value]
+    dense: frozenset[Value]
+    outside: frozenset[Value]
+
+
+def candidates(layers: Sequence[Layer], around: Surroundings, peak_layer: int) -> Iterator[Cascade]:
+    """Cascades over the layer with the peak, whose intermediate maps nobody else reads."""
+    readers = Counter(value for layer in layers for value in layer.inputs)
 
     def linked(index: int) -> bool:
-        before, layer = layers[index - 1], layers[index]
-        value = before.result
-        private = readers.get(value, 0) == 1 and value not in kept and value in dense
-        return private and can_follow(before, layer)
+        value = layers[index - 1].result
+        private = readers[value] == 1 and value not in around.kept and value in around.dense
+        return private and can_follow(layers[index - 1], layers[index])
 
     low = peak_layer
     while low > 0 and linked(low):
@@ -142,20 +175,28 @@ def candidates(
     while high + 1 < len(layers) and linked(high + 1):
         high += 1
     for first in range(low, peak_layer + 1):
-        source = chained_input(layers[first])
-        streams = source in inputs and readers[source] == 1 and source in dense
-        for last in range(max(peak_layer, first), high + 1):
-            if first == last and not streams:
+        for last in range(peak_layer, high + 1):
+            chain = layers[first : last + 1]
+            streamed = streamable(chain, around, readers)
+            stores = chain[-1].result in around.outside
+            if first == last and not streamed and not stores:
                 continue
             for rows in (1, 2, 4, 8, 16):
                 if rows < layers[last].shape.height:
-                    yield Cascade(first, last, rows, streams)
+                    yield Cascade(first, last, rows, streamed, stores)
 
 
-def ring_values(
-    layers: Sequence[Layer], cascade: Cascade, plan: CascadePlan
-) -> Mapping[Value, int]:
-    """Rows of the ring of each value that lives in one."""
-    chain = layers[cascade.first : cascade.last + 1]
-    values = [chained_input(chain[0]), *(layer.result for layer in chain)]
-    return {value: rows for value, rows in zip(values, plan.ring_rows, strict=True) if rows}
+def streamable(
+    chain: Sequence[Layer], around: Surroundings, readers: Mapping[Value, int]
+) -> frozenset[Value]:
+    """The inputs of a chain that come from outside and that nobody else reads."""
+    made = {layer.result for layer in chain}
+    values = [chained_input(chain[0]), *(v for layer in chain for v in layer.inputs[1:])]
+    return frozenset(
+        value
+        for value in values
+        if value in around.inputs
+        and value not in made
+        and readers[value] == 1
+        and value in around.dense
+    )

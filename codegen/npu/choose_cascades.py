@@ -1,26 +1,39 @@
-"""Which layers run in cascades, and in stripes of how many rows, when maps do not fit.
+"""Which layers run in cascades, in stripes of how many rows, and which values are spilled.
 
 From the plan of whole layers on, the step with the peak is put into the cascade that brings the
-peak below the budget at the least cost in cycles, or that lowers it most, until everything fits.
+peak below the budget at the least cost in cycles, or that lowers it most. Where no cascade helps,
+the largest value that lives at the peak is spilled.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lepton_cc.codegen.npu.cascade import Cascade, candidates
+from lepton_cc.codegen.npu.cascade import STRIPED, Cascade, Surroundings, candidates
 from lepton_cc.codegen.npu.layers import Layer
-from lepton_cc.codegen.npu.layout import Layouts
+from lepton_cc.codegen.npu.layout import assign_layouts
 from lepton_cc.codegen.npu.machine import Machine
 from lepton_cc.codegen.npu.place import memory_problem_of
-from lepton_cc.codegen.npu.schedule import Border, Schedule, Scheduler
+from lepton_cc.codegen.npu.schedule import Border, Schedule, Scheduler, TileMaker
+from lepton_cc.codegen.npu.spill import Spilled, spill, spillable
 from lepton_cc.codegen.npu.tasks import ComputeTask, StoreTask
 from lepton_cc.codegen.npu.tile import task_cycles
+from lepton_cc.ir.graph import Value
 from lepton_cc.passes.memory.block import blocks_of
 from lepton_cc.passes.memory.bound import peak_load
 from lepton_cc.passes.memory.clearance import permissions_of
 
-# Placement may need a little more than the live bytes.
-_SLACK = 0.98
+_SPILLED_ROWS = 4  # of a cascade of one layer that only streams, at first
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How a segment runs: its layers (with spilled values renamed), border and cascades."""
+
+    layers: tuple[Layer, ...]
+    border: Border
+    cascades: tuple[Cascade, ...]
+    spilled_bytes: int
+    peak_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,58 +43,147 @@ class _Trial:
     cascades: tuple[Cascade, ...]
     peak_bytes: int
     peak_layer: int
+    peak_buffers: tuple[str, ...]
     cycles: int
 
 
-def choose_cascades(
-    machine: Machine,
-    layers: Sequence[Layer],
-    layouts: Layouts,
-    border: Border,
-    scheduler: Scheduler,
-) -> tuple[Cascade, ...]:
-    """Cascades that make the maps fit the scratchpad, or bring them as near as can be."""
-    budget = int(machine.member.spm_bytes * _SLACK)
-    costs = _Costs(machine)
-    best = _trial(layers, scheduler, (), costs)
-    while best.peak_bytes > budget:
-        found = _improved(layers, layouts, border, scheduler, best, budget, costs)
-        if found is None:
-            break
-        best = found
-    return best.cascades
+def choose_shape(
+    machine: Machine, layers: Sequence[Layer], border: Border, maker: TileMaker, budget: int
+) -> Shape:
+    """Cascades and spills that bring the live bytes of maps to the budget, or as near as can be."""
+    values: frozenset[Value] = frozenset()
+    best: Shape | None = None
+    while True:
+        found = spill(layers, values, border.inputs)
+        search = _Search(machine, layers, border, found, maker, budget)
+        shape, trial = search.run()
+        if best is None or shape.peak_bytes < best.peak_bytes:
+            best = shape
+        if shape.peak_bytes <= budget:
+            return shape
+        more = _to_spill(layers, border, values, trial)
+        if more is None:
+            return best
+        values |= {more}
 
 
-def _improved(
-    layers: Sequence[Layer],
-    layouts: Layouts,
-    border: Border,
-    scheduler: Scheduler,
-    known: _Trial,
-    budget: int,
-    costs: "_Costs",
-) -> _Trial | None:
-    dense = frozenset(
-        value
-        for value, layout in layouts.by_value.items()
-        if layout.buffer == value and layout.is_dense
-    )
-    kept, inputs = frozenset(border.outputs), frozenset(border.inputs)
-    trials = []
-    for cascade in candidates(layers, kept, inputs, known.peak_layer, dense):
-        others = tuple(
-            other
-            for other in known.cascades
-            if other.last < cascade.first or cascade.last < other.first
+def _to_spill(
+    layers: Sequence[Layer], border: Border, spilled: frozenset[Value], trial: _Trial
+) -> Value | None:
+    """The largest value that lives at the peak and may be spilled."""
+    layouts = assign_layouts(layers, tuple(border.inputs))
+    dense = frozenset(v for v, layout in layouts.by_value.items() if layout.buffer == v)
+    allowed = spillable(layers, border.inputs, dense) - spilled - frozenset(border.outputs)
+    live = [value for value in allowed if value.name in trial.peak_buffers]
+    return max(live, key=lambda v: (v.type.size_bytes, v.name), default=None)
+
+
+class _Search:
+    """The search for cascades with a given set of spilled values."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        layers: Sequence[Layer],
+        border: Border,
+        spilled: Spilled,
+        maker: TileMaker,
+        budget: int,
+    ) -> None:
+        self._layers = spilled.layers
+        self._budget = budget
+        self._spilled_bytes = spilled.num_bytes
+        read = {value for layer in self._layers for value in layer.inputs}
+        inputs = {**border.inputs, **spilled.inputs}
+        self._border = Border(
+            {value: at for value, at in inputs.items() if value in read},
+            {**border.outputs, **spilled.outputs},
         )
-        trials.append(_trial(layers, scheduler, (*others, cascade), costs))
-    # The peaks elsewhere stay as they are for now: what counts is this one.
-    better = [trial for trial in trials if trial.peak_bytes < known.peak_bytes]
-    return min(
-        better,
-        key=lambda t: (max(t.peak_bytes, budget), t.cycles, t.peak_bytes, len(t.cascades)),
-        default=None,
-    )
+        layouts = assign_layouts(self._layers, tuple(self._border.inputs))
+        self._around = Surroundings(
+            frozenset(self._border.outputs),
+            frozenset(self._border.inputs),
+            frozenset(
+                value
+                for value, layout in layouts.by_value.items()
+                if layout.buffer == value and layout.is_dense
+            ),
+            spilled.values,
+        )
+        self._scheduler = Scheduler(machine, self._layers, layouts, self._border, maker)
+        self._costs = _Costs(machine)
+
+    def run(self) -> tuple[Shape, _Trial]:
+        """The best cascades found."""
+        best = self._trial(self._streaming())
+        while best.peak_bytes > self._budget:
+            better = self._improved(best)
+            if better is None:
+                break
+            best = better
+        shape = Shape(
+            self._layers, self._border, best.cascades, self._spilled_bytes, best.peak_bytes
+        )
+        return shape, best
+
+    def _streaming(self) -> tuple[Cascade, ...]:
+        """A cascade of its own for each layer that reads or makes a spilled value."""
+        outside = self._around.outside
+        return tuple(
+            Cascade(
+                number,
+                number,
+                min(_SPILLED_ROWS, layer.shape.height),
+                frozenset(layer.inputs) & outside,
+                layer.result in outside,
+            )
+            for number, layer in enumerate(self._layers)
+            if isinstance(layer, STRIPED) and outside & {*layer.inputs, layer.result}
+        )
+
+    def _improved(self, known: _Trial) -> _Trial | None:
+        trials = []
+        for cascade in candidates(self._layers, self._around, known.peak_layer):
+            if not self._streams_all(cascade):
+                continue
+            kept = [c for c in known.cascades if c.last < cascade.first or cascade.last < c.first]
+            cut = [
+                c
+                for c in known.cascades
+                if c not in kept and not (cascade.first <= c.first and c.last <= cascade.last)
+            ]
+            if not cut:
+                trials.append(self._trial((*kept, cascade)))
+        better = [trial for trial in trials if trial.peak_bytes < known.peak_bytes]
+        return min(
+            better,
+            key=lambda t: (
+                max(t.peak_bytes, self._budget),
+                t.cycles,
+                t.peak_bytes,
+                len(t.cascades),
+            ),
+            default=None,
+        )
+
+    def _streams_all(self, cascade: Cascade) -> bool:
+        """Whether a cascade streams every spilled value that its layers touch."""
+        chain = self._layers[cascade.first : cascade.last + 1]
+        read = {value for layer in chain for value in layer.inputs}
+        return read & self._around.outside <= cascade.streamed
+
+    def _trial(self, cascades: tuple[Cascade, ...]) -> _Trial:
+        schedule = self._scheduler.schedule(cascades)
+        problem = memory_problem_of(schedule, {})
+        peak = peak_load(blocks_of(problem), permissions_of(problem))
+        live = tuple(b.name for b in problem.buffers if b.first_step <= peak.step <= b.last_step)
+        return _Trial(
+            cascades,
+            peak.live_bytes,
+            _layer_at(self._layers, schedule, peak.step),
+            live,
+            self._costs.of(schedule),
+        )
 
 
 class _Costs:
@@ -89,41 +191,30 @@ class _Costs:
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
-        self._known: dict[tuple[int, int, int, int, int, int], int] = {}
+        self._known: dict[tuple[int, ...], int] = {}
 
     def of(self, schedule: Schedule) -> int:
         """Of all convolutions."""
         total = 0
         for task in schedule.tasks:
             if isinstance(task, ComputeTask) and task.slices:
-                outputs = task.end_output - task.first_output
-                edge = task.rows.first == 0 or task.rows.end == task.layer.shape.height
-                key = (
-                    id(task.layer),
-                    task.rows.count,
-                    outputs,
-                    task.mode,
-                    task.stage_mode,
-                    task.rows.first if edge else -1,
-                )
-                if key not in self._known:
-                    self._known[key] = task_cycles(self._machine, task)
-                total += self._known[key]
+                total += self._tile(task)
         return total
 
-
-def _trial(
-    layers: Sequence[Layer],
-    scheduler: Scheduler,
-    cascades: tuple[Cascade, ...],
-    costs: _Costs,
-) -> _Trial:
-    schedule = scheduler.schedule(cascades)
-    problem = memory_problem_of(schedule, {})
-    peak = peak_load(blocks_of(problem), permissions_of(problem))
-    return _Trial(
-        cascades, peak.live_bytes, _layer_at(layers, schedule, peak.step), costs.of(schedule)
-    )
+    def _tile(self, task: ComputeTask) -> int:
+        rows, height = task.rows, task.layer.shape.height
+        edge = rows.first == 0 or rows.end == height
+        key = (
+            id(task.layer),
+            rows.count,
+            task.end_output - task.first_output,
+            task.mode,
+            task.stage_mode,
+            rows.first if edge else -1,
+        )
+        if key not in self._known:
+            self._known[key] = task_cycles(self._machine, task)
+        return self._known[key]
 
 
 def _layer_at(layers: Sequence[Layer], schedule: Schedule, step: int) -> int:

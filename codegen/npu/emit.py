@@ -7,7 +7,7 @@ from lepton_cc.codegen.npu.convolution_packet import PlacedMap, convolution_pack
 from lepton_cc.codegen.npu.cycles import packet_cycles
 from lepton_cc.codegen.npu.isa.assemble import FieldValue, Packet
 from lepton_cc.codegen.npu.isa.packets import Epilogue, Opcode, Pool
-from lepton_cc.codegen.npu.isa.regions import Address, Region
+from lepton_cc.codegen.npu.isa.regions import Address
 from lepton_cc.codegen.npu.layers import (
     ConvLayer,
     ElementwiseLayer,
@@ -75,11 +75,9 @@ class Emitter:
     def _task(self, task: Task) -> Iterator[Packet]:
         match task:
             case LoadTask():
-                outside = Address(Region(Region.INPUT0 + task.port), 0)
-                yield from self._transfer(task.value, outside, task.rows, load=True)
+                yield from self._transfer(task.value, task.outside, task.rows, load=True)
             case StoreTask():
-                outside = Address(Region(Region.OUTPUT0 + task.port), 0)
-                yield from self._transfer(task.value, outside, task.rows, load=False)
+                yield from self._transfer(task.value, task.outside, task.rows, load=False)
             case CopyTask():
                 yield from copy_packets(task.layer, self._placed)
             case ComputeTask():

@@ -268,8 +268,7 @@ def cascade_overlaps(tasks: Sequence[Task], layouts: Layouts) -> list[Overlap]:
                 reach = min(reach, free * source.row_stride + stored_later)
         for position, read in enumerate(task.layer.inputs):
             if read == value:
-                rows = read_rows(task.layer, task.rows) if position == 0 else task.rows
-                needed = min(needed, rows.first)
+                needed = min(needed, read_rows(task.layer, task.rows, position).first)
     names = (result.buffer.name, source.buffer.name)
     return [Overlap(*names, reach, Direction.UPWARDS)] if reach > 0 else []
 

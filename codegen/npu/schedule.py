@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from lepton_cc.codegen.npu.cascade import (
     Cascade,
     CascadePlan,
-    chained_input,
     plan_cascade,
-    ring_values,
 )
 from lepton_cc.codegen.npu.cycles import ceil_div
 from lepton_cc.codegen.npu.isa.packets import Encoding
+from lepton_cc.codegen.npu.isa.regions import Address
 from lepton_cc.codegen.npu.layers import (
     ConvLayer,
     Layer,
@@ -81,6 +80,8 @@ class TileMaker:
         self._coding = coding
         self._blobs: dict[tuple[int, int, int, int, int], Blob] = {}
         self._tables: dict[bytes, Blob] = {}
+        # The layer keeps its identity from being given to another one.
+        self._tilings: dict[tuple[int, int], tuple[ConvLayer, Tiling]] = {}
         self.staged: set[Blob] = set()
 
     def tasks(self, layer: Layer, rows: Rows, tiling: Tiling | None = None) -> list[ComputeTask]:
@@ -93,12 +94,20 @@ class TileMaker:
             mode = _matmul_mode(self._machine, layer)
         return [ComputeTask(layer, rows, 0, layer.shape.channels, mode, table=table)]
 
+    def tiling(self, layer: ConvLayer, rows: Rows) -> Tiling:
+        """The fastest tiling for so many rows; each is searched once."""
+        key = (id(layer), rows.count)
+        if key not in self._tilings:
+            chosen = choose_tiling(self._machine, layer, rows)
+            if chosen is None:
+                raise InternalError(f"no tiling for {layer.location}")
+            self._tilings[key] = (layer, chosen)
+        return self._tilings[key][1]
+
     def _convolution(
         self, layer: ConvLayer, rows: Rows, tiling: Tiling | None, table: Blob | None
     ) -> list[ComputeTask]:
-        chosen = tiling or choose_tiling(self._machine, layer, rows)
-        if chosen is None:
-            raise InternalError(f"no tiling for {layer.location}")
+        chosen = tiling or self.tiling(layer, rows)
         tasks = []
         for first, end in chosen.slices:
             tile = ComputeTask(layer, rows, first, end, chosen.mode, chosen.stage_mode, table=table)
@@ -202,10 +211,10 @@ def whole(value: Value) -> Rows:
 
 @dataclass(frozen=True, slots=True)
 class Border:
-    """Ports of the values that come from outside and go there."""
+    """Where values from outside lie, and where values go; a value may be in both."""
 
-    inputs: Mapping[Value, int]
-    outputs: Mapping[Value, int]
+    inputs: Mapping[Value, Address]
+    outputs: Mapping[Value, Address]
 
 
 class Scheduler:
@@ -217,13 +226,13 @@ class Scheduler:
         layers: Sequence[Layer],
         layouts: Layouts,
         border: Border,
-        coding: Coding,
+        maker: "TileMaker",
     ) -> None:
         self._machine = machine
         self._layers = tuple(layers)
         self._layouts = layouts
         self._border = border
-        self._maker = TileMaker(machine, coding)
+        self._maker = maker
 
     def schedule(self, cascades: Sequence[Cascade] = ()) -> Schedule:
         """Layer after layer, each whole or in a cascade.
@@ -233,19 +242,19 @@ class Scheduler:
         by_first = {cascade.first: cascade for cascade in cascades}
         plans = {cascade: plan_cascade(self._layers, cascade) for cascade in cascades}
         groups: list[list[Task]] = []
-        loaded: set[Value] = set()
+        loaded = {value for cascade in cascades for value in cascade.streamed}
         index = 0
         while index < len(self._layers):
             cascade = by_first.get(index)
             last = index if cascade is None else cascade.last
             members = self._layers[index : last + 1]
-            streamed = _streamed(members, cascade)
-            groups += [[task] for task in self._loads(members, loaded, streamed)]
+            groups += [[task] for task in self._loads(members, loaded)]
             if cascade is not None:
                 groups.append(self._cascade(members, cascade, plans[cascade]))
             else:
                 groups += [[task] for task in self._whole(members[0])]
-            groups += [[task] for task in self._stores(members)]
+            if cascade is None or not cascade.stores:
+                groups += [[task] for task in self._stores(members)]
             index = last + 1
         steps = [number for number, group in enumerate(groups) for _ in group]
         return Schedule(
@@ -255,20 +264,18 @@ class Scheduler:
             self._with_rings(plans),
         )
 
-    def _loads(
-        self, members: Sequence[Layer], loaded: set[Value], streamed: Value | None
-    ) -> Iterator[Task]:
+    def _loads(self, members: Sequence[Layer], loaded: set[Value]) -> Iterator[Task]:
         for layer in members:
             for value in layer.inputs:
-                if value in self._border.inputs and value not in loaded and value != streamed:
+                if value in self._border.inputs and value not in loaded:
                     loaded.add(value)
                     yield LoadTask(value, self._border.inputs[value], whole(value))
 
     def _stores(self, members: Sequence[Layer]) -> Iterator[Task]:
         for layer in members:
             if layer.result in self._border.outputs:
-                port = self._border.outputs[layer.result]
-                yield StoreTask(layer.result, port, whole(layer.result))
+                target = self._border.outputs[layer.result]
+                yield StoreTask(layer.result, target, whole(layer.result))
 
     def _whole(self, layer: Layer) -> Iterator[Task]:
         if not isinstance(layer, MoveLayer):
@@ -278,14 +285,16 @@ class Scheduler:
 
     def _cascade(self, members: Sequence[Layer], cascade: Cascade, plan: CascadePlan) -> list[Task]:
         tilings = [self._striped_tiling(i, layer, plan) for i, layer in enumerate(members)]
-        source = chained_input(members[0])
+        result = members[-1].result
         tasks: list[Task] = []
         for stripe in plan.stripes:
-            if cascade.streams_input and stripe.loaded is not None:
-                tasks.append(LoadTask(source, self._border.inputs[source], stripe.loaded))
+            tasks += [LoadTask(v, self._border.inputs[v], rows) for v, rows in stripe.loaded]
             for layer, rows, tiling in zip(members, stripe.computed, tilings, strict=True):
                 if rows is not None:
                     tasks += self._maker.tasks(layer, rows, tiling)
+            new = stripe.computed[-1]
+            if cascade.stores and new is not None:
+                tasks.append(StoreTask(result, self._border.outputs[result], new))
         return tasks
 
     def _striped_tiling(self, index: int, layer: Layer, plan: CascadePlan) -> Tiling | None:
@@ -296,17 +305,11 @@ class Scheduler:
             rows.count for stripe in plan.stripes if (rows := stripe.computed[index]) is not None
         )
         (most, _), *_ = counts.most_common(1)
-        return choose_tiling(self._machine, layer, Rows(0, most))
+        return self._maker.tiling(layer, Rows(0, most))
 
     def _with_rings(self, plans: Mapping[Cascade, CascadePlan]) -> Layouts:
         by_value = dict(self._layouts.by_value)
-        for cascade, plan in plans.items():
-            for value, rows in ring_values(self._layers, cascade, plan).items():
+        for plan in plans.values():
+            for value, rows in plan.ring_rows.items():
                 by_value[value] = dataclasses.replace(by_value[value], ring_rows=rows)
         return Layouts(by_value, self._layouts.copied)
-
-
-def _streamed(members: Sequence[Layer], cascade: Cascade | None) -> Value | None:
-    if cascade is None or not cascade.streams_input:
-        return None
-    return chained_input(members[0])

@@ -6,20 +6,20 @@ select -> fuse -> layouts -> schedule -> place -> emit -> synchronize -> stream
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lepton_cc.codegen.npu.choose_cascades import choose_cascades
+from lepton_cc.codegen.npu.choose_cascades import Shape, choose_shape
 from lepton_cc.codegen.npu.constants import ConstantPool
 from lepton_cc.codegen.npu.emit import Emitter
 from lepton_cc.codegen.npu.footprint import footprint
 from lepton_cc.codegen.npu.fuse import fuse_layers
 from lepton_cc.codegen.npu.isa.assemble import FieldValue, Packet, encode_stream
 from lepton_cc.codegen.npu.isa.packets import Encoding, Opcode
-from lepton_cc.codegen.npu.isa.regions import NUM_REGIONS, Region
+from lepton_cc.codegen.npu.isa.regions import NUM_REGIONS, Address, Region
 from lepton_cc.codegen.npu.isa.registers import ABI_MAJOR, ABI_MINOR, Capability
 from lepton_cc.codegen.npu.layers import ConvLayer, Layer
 from lepton_cc.codegen.npu.layout import assign_layouts
 from lepton_cc.codegen.npu.machine import Machine
 from lepton_cc.codegen.npu.place import Places, place
-from lepton_cc.codegen.npu.schedule import Border, Coding, Schedule, Scheduler
+from lepton_cc.codegen.npu.schedule import Border, Coding, Schedule, Scheduler, TileMaker
 from lepton_cc.codegen.npu.select import select
 from lepton_cc.codegen.npu.synchronize import synchronize
 from lepton_cc.codegen.npu.tasks import Rows
@@ -27,6 +27,8 @@ from lepton_cc.codegen.npu.tile import choose_tiling
 from lepton_cc.codegen.npu.timeline import Timeline, estimate
 from lepton_cc.ir.diagnostics import InternalError
 from lepton_cc.ir.graph import Graph
+
+_PLACEMENT_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +40,15 @@ class Segment:
     """
 
     packets: tuple[Packet, ...]
-    layers: tuple[Layer, ...]
+    shape: Shape
     schedule: Schedule
     places: Places
     timeline: Timeline
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The fused layers, in order."""
+        return self.shape.layers
 
     @property
     def spm_bytes(self) -> int:
@@ -49,10 +56,22 @@ class Segment:
         return self.places.spm_bytes
 
     @property
-    def cost(self) -> tuple[int, int]:
-        """Cycles, then bytes of constants."""
+    def spilled_bytes(self) -> int:
+        """Memory of the system that spilled values take."""
+        return self.shape.spilled_bytes
+
+    def rank(self, machine: Machine) -> tuple[int, int, int]:
+        """What makes a segment better: it fits; fewer cycles; fewer bytes of constants."""
+        excess = max(self.spm_bytes - machine.member.spm_bytes, 0)
         blobs = {load.blob.content for load in self.places.loads}
-        return self.timeline.cycles, sum(len(blob) for blob in blobs)
+        return excess, self.timeline.cycles, sum(len(blob) for blob in blobs)
+
+    def with_constants(self, machine: Machine, constants: ConstantPool) -> "Segment":
+        """The same segment with its constants in the program's pool."""
+        prefetch = self.places.spare_bytes > 0
+        return _assembled(
+            machine, self.shape, self.schedule, constants=constants, prefetch=prefetch
+        )
 
     def stream(self) -> bytes:
         """The packets as bytes."""
@@ -76,29 +95,47 @@ def compile_segment(body: Graph, machine: Machine, constants: ConstantPool) -> S
     layers = fuse_layers(
         selection.layers, body.outputs, lambda *stages: _separable_pays(machine, *stages)
     )
-    layouts = assign_layouts(layers, body.inputs)
     border = Border(
-        {value: port for port, value in enumerate(body.inputs)},
-        {value: port for port, value in enumerate(body.outputs)},
+        {value: Address(Region(Region.INPUT0 + i), 0) for i, value in enumerate(body.inputs)},
+        {value: Address(Region(Region.OUTPUT0 + i), 0) for i, value in enumerate(body.outputs)},
     )
-    schedulers = [Scheduler(machine, layers, layouts, border, coding) for coding in Coding]
-    cascades = choose_cascades(machine, layers, layouts, border, schedulers[0])
-    best = min(
-        (
-            _assembled(machine, layers, schedule, constants=None, prefetch=prefetch)
-            for schedule in (scheduler.schedule(cascades) for scheduler in schedulers)
-            for prefetch in (False, True)
-        ),
-        key=lambda segment: segment.cost,
-    )
-    return _assembled(
-        machine, layers, best.schedule, constants=constants, prefetch=best.places.spare_bytes > 0
-    )
+    best: Segment | None = None
+    budget = machine.member.spm_bytes
+    for _ in range(_PLACEMENT_ATTEMPTS):
+        found = _fastest(machine, layers, border, budget)
+        if best is None or found.rank(machine) < best.rank(machine):
+            best = found
+        excess = found.spm_bytes - machine.member.spm_bytes
+        if excess <= 0:
+            break
+        # Placement and staged weights take more than the live bytes of maps.
+        budget -= excess
+        if budget <= 0:
+            break
+    assert best is not None
+    return best.with_constants(machine, constants)
+
+
+def _fastest(machine: Machine, layers: tuple[Layer, ...], border: Border, budget: int) -> Segment:
+    """The fastest of all codings, with and without prefetching into free scratchpad."""
+    makers = [TileMaker(machine, coding) for coding in Coding]
+    shape = choose_shape(machine, layers, border, makers[0], budget)
+    layouts = assign_layouts(shape.layers, tuple(shape.border.inputs))
+    schedules = [
+        Scheduler(machine, shape.layers, layouts, shape.border, maker).schedule(shape.cascades)
+        for maker in makers
+    ]
+    candidates = [
+        _assembled(machine, shape, schedule, constants=None, prefetch=prefetch)
+        for schedule in schedules
+        for prefetch in (False, True)
+    ]
+    return min(candidates, key=lambda segment: segment.rank(machine))
 
 
 def _assembled(
     machine: Machine,
-    layers: tuple[Layer, ...],
+    shape: Shape,
     schedule: Schedule,
     *,
     constants: ConstantPool | None,
@@ -108,13 +145,13 @@ def _assembled(
     pool = ConstantPool() if constants is None else constants
     places = place(machine, schedule, prefetch=prefetch)
     addresses = {load.blob.content: pool.add(load.blob.content) for load in places.loads}
-    numbers = {id(layer): number for number, layer in enumerate(layers, 1)}
+    numbers = {id(layer): number for number, layer in enumerate(shape.layers, 1)}
     emitter = Emitter(machine, schedule.layouts, places, addresses)
     packets = synchronize(emitter.packets(schedule.tasks, numbers))
     packets.append(Packet(Opcode.END, {}))
     timeline = estimate(machine, packets)
     check = _check_packet(machine, packets)
-    return Segment((check, *packets), layers, schedule, places, timeline)
+    return Segment((check, *packets), shape, schedule, places, timeline)
 
 
 def _separable_pays(

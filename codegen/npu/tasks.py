@@ -6,6 +6,7 @@ becomes one packet, or a few of the same queue.
 
 from dataclasses import dataclass
 
+from lepton_cc.codegen.npu.isa.regions import Address
 from lepton_cc.codegen.npu.layers import Layer, MoveLayer
 from lepton_cc.codegen.npu.weights.slices import WeightSlice
 from lepton_cc.ir.graph import Value
@@ -26,19 +27,19 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class LoadTask:
-    """Brings rows of input number `port` into the scratchpad."""
+    """Brings rows of a value into the scratchpad from `outside`, where it lies dense."""
 
     value: Value
-    port: int
+    outside: Address
     rows: Rows
 
 
 @dataclass(frozen=True, slots=True)
 class StoreTask:
-    """Takes rows of a value to output number `port`."""
+    """Takes rows of a value to `outside`, where it lies dense."""
 
     value: Value
-    port: int
+    outside: Address
     rows: Rows
 
 

@@ -23,6 +23,8 @@ from lepton_cc.codegen.npu.tasks import Blob, ComputeTask, Rows
 from lepton_cc.codegen.npu.weights.slices import CHANNEL_BYTES
 
 _STUB = Blob(b"")
+# A staged slice takes room from feature maps, and is loaded later.
+_STAGING_COST = 1.03
 _SPM_SHARE = 4  # a staged slice takes at most this part of the scratchpad
 
 
@@ -50,7 +52,12 @@ def choose_tiling(machine: Machine, layer: ConvLayer, rows: Rows) -> Tiling | No
     ]
     return min(
         candidates,
-        key=lambda t: (t.cycles, not t.in_weight_buffer, len(t.slices), t.mode, t.stage_mode),
+        key=lambda t: (
+            t.cycles * (1 if t.in_weight_buffer else _STAGING_COST),
+            len(t.slices),
+            t.mode,
+            t.stage_mode,
+        ),
         default=None,
     )
 
