@@ -74,6 +74,25 @@ def test_mutated_streams(batch: int) -> None:
     assert len(endings) > 5
 
 
+def with_damaged_constants(case: RandomStream, rng: np.random.Generator) -> RandomStream:
+    """The same stream over channel tables and weights of which a few bits are wrong."""
+    constants = bytearray(case.regions[Region.CONSTANTS])
+    for _ in range(int(rng.integers(1, 4))):
+        constants[int(rng.integers(len(constants)))] ^= 1 << int(rng.integers(8))
+    regions = {**case.regions, Region.CONSTANTS: bytes(constants)}
+    return dataclasses.replace(case, regions=regions)
+
+
+@pytest.mark.parametrize("batch", range(4))
+def test_damaged_weights(batch: int) -> None:
+    endings: Tally[Fault] = Tally()
+    for seed in range(50 * batch, 50 * batch + 50):
+        machine = machine_for(seed)
+        case = with_damaged_constants(random_stream(seed, machine), np.random.default_rng(seed))
+        endings[assert_same_run(machine, case, case.stream)] += 1
+    assert set(endings) >= {Fault.NONE, Fault.WEIGHT_STREAM}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("batch", range(20))
 def test_thousands_of_streams(batch: int) -> None:
@@ -84,6 +103,8 @@ def test_thousands_of_streams(batch: int) -> None:
         assert assert_same_run(machine, case, case.stream) is Fault.NONE, f"seed {seed}"
         stream = mutated(case.stream, np.random.default_rng(seed))
         endings[assert_same_run(machine, case, stream)] += 1
+        damaged = with_damaged_constants(case, np.random.default_rng(seed))
+        endings[assert_same_run(machine, damaged, damaged.stream)] += 1
     assert len(endings) > 10
 
 
