@@ -9,10 +9,15 @@ from lepton_cc.calibration.float_run import inner_run
 from lepton_cc.calibration.method import Method
 from lepton_cc.ir.diagnostics import Code, Diagnostic, Refused
 from lepton_cc.ir.graph import Graph
+from lepton_cc.ir.ops.reduce import Softmax
 from lepton_cc.ir.tensor import Array
 from lepton_cc.passes.quantize.activation_parameters import Interval
 from lepton_cc.passes.quantize.channel_moments import ChannelMoments
 from lepton_cc.passes.quantize.quantization_points import quantization_points
+
+# exp(-16) is 1/35,000 of the 1/256 that a quantized softmax resolves: masks of -1e9 must not set
+# the range of what it reads.
+_SOFTMAX_REACH = 16.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,8 @@ def calibration_statistics(
     What the graph reads and gives is the user's own: its ranges are those seen, and nothing of them
     is cut off, whatever the method.
 
+    Of what softmax reads, elements count as at most 16 below the largest of their row.
+
     Raises:
         Refused: a value is NaN or infinite for some sample; all such values are named.
     """
@@ -65,6 +72,7 @@ def calibration_statistics(
     sums = {op.inputs[0].name: _MomentSums() for op in points.contractions}
     read = [op.inputs[0] for op in points.contractions]
     run = inner_run(graph, (*points.measured, *read))
+    axes = _softmax_axes(graph)
     broken: dict[str, int] = {}
     num_samples = 0
     for number, sample in enumerate(samples):
@@ -73,7 +81,7 @@ def calibration_statistics(
                 broken.setdefault(name, number)
                 continue
             if name in observers:
-                observers[name].observe(array)
+                observers[name].observe(_near_largest(array, axes.get(name)))
             if name in sums:
                 sums[name].observe(array)
         num_samples += 1
@@ -85,6 +93,25 @@ def calibration_statistics(
         {name: one for name, one in moments.items() if one is not None},
         num_samples,
     )
+
+
+def _softmax_axes(graph: Graph) -> Mapping[str, int]:
+    """The axis of values that nothing but softmax reads."""
+    outputs = frozenset(graph.outputs)
+    found: dict[str, int] = {}
+    for value, readers in graph.uses().items():
+        kinds = {reader.kind for reader in readers}
+        kind = next(iter(kinds))
+        if len(kinds) == 1 and isinstance(kind, Softmax) and value not in outputs:
+            found[value.name] = kind.axis
+    return found
+
+
+def _near_largest(array: Array, axis: int | None) -> Array:
+    if axis is None or not array.size:
+        return array
+    lowest = array.max(axis=axis, keepdims=True) - np.float32(_SOFTMAX_REACH)
+    return np.asarray(np.maximum(array, lowest))
 
 
 def _not_finite(graph: Graph, broken: Mapping[str, int]) -> list[Diagnostic]:

@@ -35,6 +35,15 @@ class ActivationParameters:
     zero_point: int
     dtype: DType = DType.I8
 
+    @property
+    def interval(self) -> Interval:
+        """The reals from the lowest integer to the highest."""
+        low, high = integer_bounds(self.dtype)
+        return Interval(
+            (low - self.zero_point) * float(self.scale),
+            (high - self.zero_point) * float(self.scale),
+        )
+
 
 # Where the range follows from the function: all of it, in steps of a power of two.
 UNIT_PARAMETERS = ActivationParameters(np.float32(1 / 256), -128)

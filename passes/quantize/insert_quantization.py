@@ -11,8 +11,11 @@ import numpy as np
 
 from lepton_cc.ir.builder import GraphBuilder
 from lepton_cc.ir.diagnostics import Code, refuse
+from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.graph import Graph, Location, Op, Value
 from lepton_cc.ir.ops.constant import Constant
+from lepton_cc.ir.ops.elementwise import Binary
+from lepton_cc.ir.ops.pointwise_functions import BinaryFunction
 from lepton_cc.ir.ops.quantization import Dequantize, Quantize
 from lepton_cc.ir.rewrite import Statistics, without_dead_ops
 from lepton_cc.ir.tensor import Array
@@ -87,32 +90,57 @@ class _Inserter:
         self._behind: dict[Value, ActivationParameters] = {}
 
     def run(self) -> Graph:
-        contractions = set(self._points.contractions)
+        contractions, layers = set(self._points.contractions), set(self._points.layers)
         for value in self._graph.inputs:
             self._bind(value, self._builder.input(value.name, value.type), Location())
         for op in self._graph.ops:
-            operands = tuple(None if v is None else self._new[v] for v in op.operands)
+            operands = tuple(self._operand(v, op) for v in op.operands)
             new = Op(op.kind, operands, op.results, op.location)
             if op in contractions:
                 new = self._quantized_contraction(new, op.inputs[0].name)
+            elif op in layers:
+                new = self._quantized_layer(new)
             self._builder.append(new)
             for value in op.results:
                 self._bind(value, value, op.location)
         outputs = [self._new[value] for value in self._graph.outputs]
         return without_dead_ops(self._builder.finish(outputs, self._graph.output_names))
 
+    def _operand(self, old: Value | None, op: Op) -> Value | None:
+        """What an op of the float graph reads now."""
+        if old is None or (old, op) not in self._points.constants:
+            return None if old is None else self._new[old]
+        array = self._arrays[old]
+        if not np.all(np.isfinite(array)):
+            return self._new[old]
+        return self._constant(old, self._saturating(op, array), op.location)
+
+    def _saturating(self, op: Op, constant: Array) -> Array:
+        """A constant addend cut to where the sum saturates whatever it is added to.
+
+        That changes no sum, and an attention mask of -1e9 does not take all the integers.
+        """
+        if op.kind != Binary(BinaryFunction.ADD):
+            return constant
+        (other,) = (v for v in op.inputs if self._arrays.get(v) is not constant)
+        total = self._parameters.get(op.result)
+        by = self._behind.get(self._new[other])
+        if total is None or by is None:
+            return constant
+        least, most = total.interval, by.interval
+        return np.clip(constant, least.low - most.high, least.high - most.low)
+
     def _known_parameters(self) -> Mapping[Value, ActivationParameters]:
         found = dict(self._points.fixed)
         for value in self._points.measured:
             if value.name in self._options.ranges:
-                found[value] = activation_parameters(self._options.ranges[value.name])
+                dtype = DType.I16 if value in self._points.wide else DType.I8
+                found[value] = activation_parameters(self._options.ranges[value.name], dtype)
         return found
 
     def _bind(self, old: Value, new: Value, location: Location) -> None:
         """Decides what the readers of `old` are given."""
-        if old in self._points.constants:
-            new = self._constant(old, location)
-        elif old in self._parameters:
+        if old in self._parameters:
             new = self._pair(new, self._parameters[old], location)
         else:
             self._carry(old, new)
@@ -143,10 +171,7 @@ class _Inserter:
         self._statistics.count("quantize an activation")
         return reals
 
-    def _constant(self, old: Value, location: Location) -> Value:
-        array = self._arrays[old]
-        if not np.all(np.isfinite(array)):
-            return old
+    def _constant(self, old: Value, array: Array, location: Location) -> Value:
         by = activation_parameters(Interval(float(array.min()), float(array.max())))
         steps = np.rint(array.astype(np.float64) / float(by.scale)) + by.zero_point
         integers = self._builder.constant(
@@ -211,8 +236,22 @@ class _Inserter:
                 self._statistics.count("correct a bias")
         return quantized, bias
 
-    def _weights(self, op: Op, quantized: QuantizedWeights) -> Value:
-        name = f"{op.inputs[1].name}.quantized"
+    def _quantized_layer(self, op: Op) -> Op:
+        """An LSTM or GRU with dequantized weights; its bias becomes steps of them when raised."""
+        matrices = [self._arrays[value] for value in op.inputs[1:3]]
+        finite = all(np.all(np.isfinite(array)) for array in matrices)
+        if op.inputs[0] not in self._behind or not finite:
+            return op
+        operands = list(op.operands)
+        for number, array in enumerate(matrices, start=1):
+            dtype = self._options.scheme.dtype(array.size)
+            quantized = quantize_weights(array, dtype, np.zeros(array.shape[-1]))
+            operands[number] = self._weights(op, quantized, number)
+            self._statistics.count("quantize weights")
+        return Op(op.kind, tuple(operands), op.results, op.location)
+
+    def _weights(self, op: Op, quantized: QuantizedWeights, number: int = 1) -> Value:
+        name = f"{op.inputs[number].name}.quantized"
         integers = self._builder.constant(quantized.integers, op.location, name)
         return self._dequantized(integers, quantized.scales, op.location)
 

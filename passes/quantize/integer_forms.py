@@ -21,9 +21,11 @@ from lepton_cc.ir.ops.movement import Concat, Pad, PadMode, Reshape, Transpose
 from lepton_cc.ir.ops.normalization import LayerNorm, RmsNorm
 from lepton_cc.ir.ops.pointwise_functions import BinaryFunction
 from lepton_cc.ir.ops.pool import AveragePool
+from lepton_cc.ir.ops.recurrent import Gru, Lstm
 from lepton_cc.ir.ops.reduce import ArgReduce, Reduce, ReduceFunction, Softmax
 from lepton_cc.ir.ops.resample import Resample
 from lepton_cc.ir.tensor import Array
+from lepton_cc.passes.quantize.recurrent import curve_of
 from lepton_cc.passes.quantize.signed import keeps_order
 
 _ARITHMETIC = (BinaryFunction.ADD, BinaryFunction.SUB, BinaryFunction.MUL)
@@ -36,6 +38,7 @@ class Form(enum.Enum):
 
     CONTRACTION = "an integer sum of products with constant weights"
     COMPUTED = "an integer op with a scale of its own"
+    RECURRENT = "an integer scan of quantized inputs, which keeps its state in fixed point"
     CLAMPED = "the bounds of the op before it"
     FUNCTION = "part of a table: a function of one tensor"
     MOVED = "the same op on integers, which keep their scale"
@@ -92,6 +95,8 @@ class _Classifier:
         variables = [v for v in op.inputs if v not in self._constants]
         if not variables or not any(v.type.dtype.is_float for v in (*variables, *op.results)):
             return Form.NONE
+        if isinstance(op.kind, Lstm | Gru):
+            return Form.RECURRENT if self._is_integer_layer(op) else Form.FLOAT
         if len(op.results) != 1:
             return Form.FLOAT
         if Trait.POINTWISE in op.kind.traits:
@@ -117,6 +122,22 @@ class _Classifier:
         if rhs in self._constants and lhs not in self._constants:
             return Form.CONTRACTION if rhs.type.num_elements else Form.FLOAT
         return Form.COMPUTED if isinstance(op.kind, MatMul) else Form.FLOAT
+
+    def _is_integer_layer(self, op: Op) -> bool:
+        """True for layers with known weights and activations that level off."""
+        kind = op.kind
+        assert isinstance(kind, Lstm | Gru)
+        known = list(op.operands[1:4])
+        if isinstance(kind, Gru):
+            known += op.operands[5:6]
+        elif any(value is not None for value in op.operands[6:7]):
+            return False
+        return (
+            op.inputs[0].type.dtype is DType.F32
+            and op.inputs[0] not in self._constants
+            and all(value is None or value in self._constants for value in known)
+            and all(curve_of(activation) is not None for activation in kind.activations)
+        )
 
     def _padding(self, op: Op, kind: Pad) -> Form:
         if kind.mode is not PadMode.CONSTANT or len(op.inputs) == 1:
@@ -171,7 +192,7 @@ class _Classifier:
             if isinstance(producer.kind, Transpose | Reshape):
                 value = producer.inputs[0]
                 continue
-            form = self._forms[value]
+            form = self._forms[producer.results[0]]
             if form is Form.COMPUTED and isinstance(producer.kind, Softmax):
                 return False
             return form in COMPUTING

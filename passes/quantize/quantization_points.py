@@ -12,6 +12,8 @@ what moves, clamps and joins, so that these get none. Rules, each with its reaso
   with the scale of the joined tensor.
 - Sigmoid, tanh and softmax have the scale of their function's whole range.
 - What only floats read stays float if it is an accumulator, which is more exact.
+- Results of LSTM and GRU layers get a pair only for ops that compute with integers: they have more
+  bits. Their initial states are given 16 bits.
 """
 
 from collections.abc import Mapping
@@ -37,15 +39,18 @@ from lepton_cc.passes.quantize.integer_forms import COMPUTING, Form, IntegerForm
 class QuantizationPoints:
     """Everything that is quantized in a float graph.
 
-    `measured` values need a range; `fixed` ones have their parameters. `contractions` are ops whose
-    weights (and bias) are quantized, `constants` are operands that get one scale each, `moved` what
-    has the scale of what it is moved from.
+    `measured` values need a range, those that are `wide` become i16; `fixed` ones have their
+    parameters. `contractions` are ops whose weights (and bias) are quantized, `layers` are LSTM and
+    GRU layers whose weights are, `constants` are operands of ops that get one scale each, `moved`
+    is what has the scale of what it is moved from.
     """
 
     measured: tuple[Value, ...]
     fixed: Mapping[Value, ActivationParameters]
+    wide: frozenset[Value]
     contractions: tuple[Op, ...]
-    constants: frozenset[Value]
+    layers: tuple[Op, ...]
+    constants: frozenset[tuple[Value, Op]]
     moved: frozenset[Value]
 
 
@@ -63,6 +68,7 @@ class _PointFinder:
         self._wanted: set[Value] = set()
         self._useful: set[Value] = set(graph.outputs)
         self._available: set[Value] = set()
+        self._states: set[Value] = set()
 
     def run(self) -> QuantizationPoints:
         self._look_backward()
@@ -70,34 +76,50 @@ class _PointFinder:
         measured: list[Value] = [v for v in self._graph.inputs if self._is_point(v, Form.FLOAT)]
         fixed: dict[Value, ActivationParameters] = {}
         for op in self._graph.ops:
-            value = op.results[0]
-            if not self._is_point(value, self._forms.of(op)):
-                continue
             parameters = _fixed_parameters(op)
-            if parameters is None:
-                measured.append(value)
-            else:
-                fixed[value] = parameters
-        contractions = [op for op in self._graph.ops if self._forms.of(op) is Form.CONTRACTION]
-        moved = [op.result for op in self._graph.ops if self._forms.of(op) is Form.MOVED]
+            for value in op.results:
+                if not self._is_point(value, self._forms.of(op)):
+                    continue
+                if parameters is None:
+                    measured.append(value)
+                else:
+                    fixed[value] = parameters
         return QuantizationPoints(
             tuple(measured),
             fixed,
-            tuple(contractions),
+            frozenset(v for v in measured if v in self._states and v not in self._wanted),
+            self._of_form(Form.CONTRACTION),
+            self._of_form(Form.RECURRENT),
             frozenset(self._constants()),
-            frozenset(moved),
+            frozenset(op.result for op in self._of_form(Form.MOVED)),
         )
 
+    def _of_form(self, form: Form) -> tuple[Op, ...]:
+        return tuple(op for op in self._graph.ops if self._forms.of(op) is form)
+
     def _look_backward(self) -> None:
-        """Which values integers are made of: `wanted`, and `useful` if outputs count, too."""
+        """Which values integers are made of: `wanted`, and `useful` if outputs count, too.
+
+        Those that recurrent layers begin with are `states`.
+        """
         for op in reversed(self._graph.ops):
             form = self._forms.of(op)
             if form in (Form.CONTRACTION, Form.COMPUTED):
                 self._wanted.update(op.inputs)
                 self._useful.update(op.inputs)
+            elif form is Form.RECURRENT:
+                self._wanted.add(op.inputs[0])
+                self._useful.add(op.inputs[0])
+                # The other operands of a GRU from there on are constants.
+                begun = {v for v in op.operands[4:6] if v is not None}
+                self._states.update(begun)
+                self._useful.update(begun)
             elif form in (Form.FUNCTION, Form.CLAMPED, Form.MOVED, Form.JOINED):
                 read = op.inputs[:1] if form is Form.MOVED else op.inputs
-                for found in (self._wanted, self._useful):
+                followed = [self._wanted, self._useful]
+                if form is Form.MOVED:
+                    followed.append(self._states)
+                for found in followed:
                     if op.result in found:
                         found.update(read)
             elif form is Form.ARGUMENT:
@@ -117,8 +139,8 @@ class _PointFinder:
             return False
         if form in (Form.NONE, Form.MOVED) or self._is_carried(value, form):
             return False
-        if form is Form.FLOAT:
-            return value in self._wanted
+        if form in (Form.FLOAT, Form.RECURRENT):
+            return value in self._wanted or value in self._states
         if form is Form.FUNCTION and self._is_inside_chain(value):
             return False
         if value not in self._useful and form is not Form.COMPUTED:
@@ -155,16 +177,17 @@ class _PointFinder:
     def _is_resampled(self, value: Value) -> bool:
         return any(isinstance(op.kind, Resample) and op.result == value for op in self._graph.ops)
 
-    def _constants(self) -> set[Value]:
+    def _constants(self) -> set[tuple[Value, Op]]:
         """Constants that integers are computed of, but for weights and what chains apply."""
-        found: set[Value] = set()
+        found: set[tuple[Value, Op]] = set()
         for op in self._graph.ops:
             form = self._forms.of(op)
-            if form is Form.COMPUTED:
-                found.update(op.inputs[:2] if isinstance(op.kind, Binary | MatMul) else ())
+            if form is Form.COMPUTED and isinstance(op.kind, Binary | MatMul):
+                found.update((value, op) for value in op.inputs[:2])
             elif form is Form.MOVED and op.result in self._wanted:
-                found.add(op.inputs[0])
-        return {v for v in found if v in self._forms.constants and v.type.dtype is DType.F32}
+                found.add((op.inputs[0], op))
+        known = self._forms.constants
+        return {(v, op) for v, op in found if v in known and v.type.dtype is DType.F32}
 
 
 def _fixed_parameters(op: Op) -> ActivationParameters | None:

@@ -75,6 +75,21 @@ def test_the_interface_is_never_cut_off(digits: Graph, images: Array) -> None:
     assert any(cut[name] != whole[name] for name in whole)
 
 
+def test_masks_do_not_set_the_range_of_what_softmax_reads() -> None:
+    graph = parse_graph(
+        "graph masked(%x: f32[1, 3]) {\n"
+        "  %mask = constant f32[3] (0, -1e9, 0)\n"
+        "  %sum = add(%x, %mask)\n"
+        "  %y = softmax(%sum) {axis = 1}\n"
+        "  return %y as y\n}",
+        source="masked",
+    )
+    samples = [{"x": np.array([[1.0, 2.0, -3.0]], np.float32)}]
+    found = calibration_statistics(graph, samples, Method.MSE).ranges["sum"]
+    assert found.low == pytest.approx(-15.0, rel=0.05)
+    assert found.high == pytest.approx(1.0, abs=0.1)
+
+
 def test_values_that_are_not_finite_are_refused_by_name() -> None:
     graph = parse_graph(
         "graph root(%x: f32[1, 2]) {\n"

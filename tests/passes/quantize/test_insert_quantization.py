@@ -88,6 +88,32 @@ def test_what_only_floats_read_keeps_its_accumulator() -> None:
     assert [one.op.kind.mnemonic for one in float_ops(raised)] == ["dequantize", "div", "exp"]
 
 
+def test_a_mask_does_not_take_the_integers_of_what_it_masks() -> None:
+    graph, ranges, _, _ = _parts("masked_softmax")
+    rng = np.random.default_rng(4)
+    inputs = {v.name: rng.uniform(-1, 1, v.type.dims).astype(np.float32) for v in graph.inputs}
+    got = interpret(_raised(_quantized(graph, ranges)), inputs)["y"]
+    want = interpret(graph, inputs)["y"]
+    assert got[0, 0, 1] == 0
+    np.testing.assert_allclose(got, want, atol=0.02)
+
+
+def test_states_keep_more_bits_than_activations() -> None:
+    graph, ranges, _, _ = _parts("streaming_layer")
+    raised = _raised(_quantized(graph, ranges))
+    rng = np.random.default_rng(5)
+    inputs = {v.name: rng.uniform(-1, 1, v.type.dims).astype(np.float32) for v in graph.inputs}
+    got, want = interpret(raised, inputs), interpret(graph, inputs)
+    # What is left are the errors of 8-bit x and weights.
+    np.testing.assert_allclose(got["c"], want["c"], atol=0.03)
+    carried = interpret(raised, {**inputs, "x": np.zeros((1, 1, 2), np.float32)})
+    moved = interpret(
+        raised, {**inputs, "c0": inputs["c0"] + np.float32(2e-3), "x": inputs["x"] * 0}
+    )
+    # A 16-bit state tells apart what 8 bits would not.
+    assert np.all(moved["c"] > carried["c"])
+
+
 def _convolution(weights: Array, bias: Array | None = None) -> Graph:
     rows, columns = weights.shape[-2:]
     values = ", ".join(map(repr, weights.reshape(-1).tolist()))
