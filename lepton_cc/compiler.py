@@ -15,6 +15,7 @@ from lepton_cc.calibration.quantize import (
     quantize,
 )
 from lepton_cc.codegen.assemble import assemble, c_identifier
+from lepton_cc.codegen.npu.placement import Fallback, PlaceOnEngine, place_on_engine
 from lepton_cc.codegen.program import Program
 from lepton_cc.frontend.importer import import_model
 from lepton_cc.frontend.model_source import ModelSource, source_name
@@ -56,7 +57,8 @@ class Compilation:
 
     `imported` is the graph that states what is computed: the model's, or, if it was quantized here,
     that with its quantization (`quantized` says how). `float_ops` is what stayed float when the
-    integers were raised, each with its reason; `stage_seconds` holds (stage, seconds) in order.
+    integers were raised, `fallbacks` what a target with an engine runs on its core, each with its
+    reason; `stage_seconds` holds (stage, seconds) in order.
     """
 
     options: CompileOptions
@@ -67,6 +69,20 @@ class Compilation:
     float_ops: tuple[FloatOp, ...]
     stage_seconds: tuple[tuple[str, float], ...]
     quantized: QuantizedModel | None = None
+    fallbacks: tuple[Fallback, ...] = ()
+
+
+class _Fallbacks:
+    """Observes the pipeline: finds what the tensor engine leaves to the core, and why."""
+
+    def __init__(self) -> None:
+        self.found: tuple[Fallback, ...] = ()
+        self._before: Graph | None = None
+
+    def __call__(self, record: PassRecord, graph: Graph) -> None:
+        if record.name == PlaceOnEngine.NAME and self._before is not None:
+            self.found = place_on_engine(self._before).fallbacks
+        self._before = graph
 
 
 class _FloatOps:
@@ -119,7 +135,8 @@ def compile_model(
         imported, observers = quantized.graph, continued(observers)
     begin("passes")
     floats = _FloatOps(allowed=not options.require_integer)
-    manager = PassManager(level.pipeline(options.target), (*observers, floats))
+    fallbacks = _Fallbacks()
+    manager = PassManager(level.pipeline(options.target), (*observers, floats, fallbacks))
     graph = manager.run(imported)
     begin("lower")
     name = model_name(source, options.name)
@@ -127,4 +144,14 @@ def compile_model(
     begin("done")
     stages = tuple((s, b - a) for (s, a), (_, b) in itertools.pairwise(seconds))
     records = manager.records if quantized is None else (*quantized.passes, *manager.records)
-    return Compilation(options, imported, graph, records, program, floats.found, stages, quantized)
+    return Compilation(
+        options,
+        imported,
+        graph,
+        records,
+        program,
+        floats.found,
+        stages,
+        quantized,
+        fallbacks.found,
+    )

@@ -70,7 +70,9 @@ def decode_payload(content: bytes) -> Payload:
         sections[Section.STREAM],
         sections.get(Section.CONSTANTS, b""),
         tuple(_port(record, strings) for record in _records(sections, Section.PORTS, PORT_BYTES)),
-        tuple(_layer(record, strings) for record in _records(sections, Section.LAYERS, LAYER_BYTES)),
+        tuple(
+            _layer(record, strings) for record in _records(sections, Section.LAYERS, LAYER_BYTES)
+        ),
         sections.get(Section.TEST, b""),
     )
 

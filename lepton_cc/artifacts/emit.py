@@ -15,6 +15,8 @@ from lepton_cc.codegen.c.module import emit_c_module
 from lepton_cc.codegen.c.weights import weights_assembly
 from lepton_cc.codegen.program import print_program
 from lepton_cc.compiler import Compilation
+from lepton_cc.engine_report.document import EngineReport
+from lepton_cc.engine_report.program_report import program_report
 from lepton_cc.generated_code import GeneratedCode, generate_code
 from lepton_cc.ir.diagnostics import UsageError
 from lepton_cc.ir.lir_file import write_lir
@@ -35,6 +37,7 @@ class EmitKind(enum.StrEnum):
     ELF = "elf"
 
 
+ENGINE_SUFFIX = "_engine.json"
 _MACHINE_CODE = frozenset({EmitKind.LIB, EmitKind.OBJ, EmitKind.ASM, EmitKind.LLVM, EmitKind.ELF})
 
 
@@ -64,6 +67,14 @@ class Artifacts:
         return layer_reports(self.compilation.program)
 
     @cached_property
+    def engine(self) -> EngineReport | None:
+        """What the tensor engine does; None if the target has none."""
+        program = self.compilation.program
+        if program.target.engine is None:
+            return None
+        return program_report(program, self.compilation.fallbacks)
+
+    @cached_property
     def header(self) -> str:
         """The text of NAME.h, for the generated machine code."""
         profiled = self.compilation.options.profile
@@ -89,7 +100,10 @@ class Artifacts:
         return link_firmware(program, self.code.object_bytes, self.header, self.memory)
 
     def files(self, kinds: Sequence[EmitKind]) -> dict[str, bytes]:
-        """Name and content of each file; header and plan are always among them."""
+        """Name and content of each file; header and plan are always among them.
+
+        So are the payload and its report, if the target has a tensor engine.
+        """
         program = self.compilation.program
         check_fit(program.target, self.memory)
         header = self.portable_header if _MACHINE_CODE.isdisjoint(kinds) else self.header
@@ -97,6 +111,10 @@ class Artifacts:
             f"{program.name}.h": header.encode(),
             f"{program.name}.plan.json": program.plan.to_json().encode(),
         }
+        if program.engine is not None:
+            files[f"{program.name}.lpt"] = program.engine.payload
+        if self.engine is not None:
+            files[f"{program.name}{ENGINE_SUFFIX}"] = self.engine.to_json().encode()
         for kind in kinds:
             files.update(_WRITERS[kind](self, program.name))
         return files

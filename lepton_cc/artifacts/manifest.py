@@ -22,7 +22,7 @@ from lepton_cc.compiler import Compilation
 from lepton_cc.ir.diagnostics import Code, Refused, refuse
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.graph import Value
-from lepton_cc.ir.target import MemoryRegion, Target
+from lepton_cc.ir.target import Engine, MemoryRegion, Target
 from lepton_cc.ir.types import TensorType
 from lepton_cc.passes.quantize.weight_rounding import WeightScheme
 from lepton_cc.report import LayerReport, MemoryReport, TensorFigure
@@ -153,6 +153,7 @@ def target_fields(target: Target) -> dict[str, object]:
     """A target as JSON."""
     fields = {field.name: getattr(target, field.name) for field in dataclasses.fields(target)}
     fields["regions"] = {region.name: region.size_bytes for region in target.regions}
+    fields["engine"] = None if target.engine is None else dataclasses.asdict(target.engine)
     return {
         name: value.value if isinstance(value, enum.Enum) else value
         for name, value in fields.items()
@@ -242,6 +243,8 @@ def _target(fields: Mapping[str, Any]) -> Target:
     values["regions"] = tuple(MemoryRegion(n, int(s)) for n, s in values["regions"].items())
     values["notes"] = tuple(values["notes"])
     values["aliases"] = tuple(values["aliases"])
+    engine = values.get("engine")
+    values["engine"] = None if engine is None else Engine(**engine)
     return Target(**values)
 
 

@@ -1,0 +1,79 @@
+"""From a compiled program to its engine report."""
+
+from collections.abc import Sequence
+
+from lepton_cc.codegen.npu.layers import ConvLayer, ElementwiseLayer, Layer, MoveLayer, PoolLayer
+from lepton_cc.codegen.npu.payload_reader import decode_payload
+from lepton_cc.codegen.npu.placement import Fallback
+from lepton_cc.codegen.npu.segment import Segment
+from lepton_cc.codegen.npu.systems.loader import machine_of
+from lepton_cc.codegen.program import Program
+from lepton_cc.engine_report.document import CoreOperation, EngineReport, SegmentReport
+from lepton_cc.engine_report.segment_report import (
+    LayerDescription,
+    machine_figures,
+    segment_report,
+)
+
+
+def program_report(program: Program, fallbacks: Sequence[Fallback]) -> EngineReport:
+    """The figures of a program for a target that has an engine, be it used or not."""
+    assert program.target.engine is not None
+    core = tuple(_core_operation(fallback) for fallback in fallbacks)
+    engine = program.engine
+    if engine is None:
+        machine = machine_figures(machine_of(program.target.engine))
+        return EngineReport(program.name, machine, 0, 0, program.arena_bytes, (), core)
+    return EngineReport(
+        program.name,
+        machine_figures(engine.machine),
+        len(engine.payload),
+        len(decode_payload(engine.payload).constants),
+        program.arena_bytes,
+        tuple(_segment(number, segment) for number, segment in enumerate(engine.segments)),
+        core,
+    )
+
+
+def _segment(number: int, segment: Segment) -> SegmentReport:
+    layers = [_described(i, layer) for i, layer in enumerate(segment.layers, 1)]
+    stream_bytes = 4 * sum(packet.format.words for packet in segment.packets)
+    return segment_report(number, segment.packets, segment.timeline, layers, stream_bytes)
+
+
+def _described(number: int, layer: Layer) -> LayerDescription:
+    shape = layer.shape
+    return LayerDescription(
+        number,
+        operation_of(layer),
+        layer.location.nodes,
+        layer.result.name,
+        (shape.height, shape.width, shape.channels),
+    )
+
+
+def operation_of(layer: Layer) -> str:
+    """What a layer does, with all that its epilogue takes along: `conv 3x3+add`."""
+    match layer:
+        case ConvLayer():
+            kernel = "x".join(map(str, layer.window.kernel))
+            kind = "separable" if layer.stage else "depthwise" if layer.depthwise else "conv"
+            name = f"{kind} {kernel}"
+        case MoveLayer():
+            name = layer.op.kind.mnemonic
+        case ElementwiseLayer() | PoolLayer():
+            family = "pool" if isinstance(layer, PoolLayer) else "elementwise"
+            name = f"{family} {layer.kind.name.lower()}"
+        case _:
+            name = type(layer).__name__.removesuffix("Layer").lower()
+    added = isinstance(layer, ConvLayer) and layer.residual is not None
+    pooled = isinstance(layer, ConvLayer) and layer.pool
+    tabled = getattr(layer, "table", None) is not None and name != "table"
+    extras = [word for word, has in (("add", added), ("table", tabled), ("pool", pooled)) if has]
+    return "+".join([name, *extras])
+
+
+def _core_operation(fallback: Fallback) -> CoreOperation:
+    code = fallback.reason.name.lower().replace("_", "-")
+    op = fallback.op
+    return CoreOperation(op.kind.mnemonic, op.location.nodes, code, fallback.reason.value)
