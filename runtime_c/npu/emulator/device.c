@@ -2,6 +2,22 @@
 
 #include "state.h"
 
+#if defined(__has_feature)
+#define HAS_ADDRESS_SANITIZER __has_feature(address_sanitizer)
+#elif defined(__SANITIZE_ADDRESS__)
+#define HAS_ADDRESS_SANITIZER 1
+#else
+#define HAS_ADDRESS_SANITIZER 0
+#endif
+#if HAS_ADDRESS_SANITIZER
+#include <sanitizer/asan_interface.h>
+#define FORBID(address, size) __asan_poison_memory_region((address), (size))
+#define PERMIT(address, size) __asan_unpoison_memory_region((address), (size))
+#else
+#define FORBID(address, size) ((void)(address), (void)(size))
+#define PERMIT(address, size) ((void)(address), (void)(size))
+#endif
+
 #define ALIGNMENT 64u
 #define KIB 1024u
 #define HARDWARE_VERSION 0x00010000u
@@ -61,49 +77,94 @@ static size_t max_weights(const lpt_config *config)
     return weights > LPT_MAX_CHANNELS ? weights : LPT_MAX_CHANNELS;
 }
 
-/* Hands out the memory behind the state, piece by piece. */
-static void *take(uint8_t **next, size_t size)
-{
-    void *piece = *next;
+/* What lies behind the state, in this order. */
+typedef enum {
+    PIECE_SPM,
+    PIECE_WBUF,
+    PIECE_VALUES,
+    PIECE_SCALES,
+    PIECE_BIASES,
+    PIECE_STAGE_VALUES,
+    PIECE_STAGE_SCALES,
+    PIECE_STAGE_BIASES,
+    PIECE_DECODED,
+    PIECE_PATCHES,
+    PIECE_SUMS,
+    PIECE_PIXEL,
+    PIECE_ROW,
+    PIECE_BOUNCE,
+    NUM_PIECES
+} piece;
 
-    *next += aligned(size);
-    return piece;
+static size_t piece_bytes(const lpt_config *config, piece which)
+{
+    switch (which) {
+    case PIECE_SPM:
+    case PIECE_ROW:
+        return config->spm_bytes;
+    case PIECE_WBUF:
+        return config->wbuf_bytes;
+    case PIECE_VALUES:
+    case PIECE_STAGE_VALUES:
+    case PIECE_PATCHES:
+        return max_weights(config) * sizeof(int16_t);
+    case PIECE_SCALES:
+    case PIECE_STAGE_SCALES:
+        return LPT_MAX_CHANNELS * sizeof(float);
+    case PIECE_BIASES:
+    case PIECE_STAGE_BIASES:
+        return LPT_MAX_CHANNELS * sizeof(int32_t);
+    case PIECE_DECODED:
+        return max_weights(config);
+    case PIECE_SUMS:
+        return LPT_MAX_SUMS * sizeof(int32_t);
+    case PIECE_PIXEL:
+        return LPT_MAX_CHANNELS;
+    default:
+        return LPT_BOUNCE_BYTES;
+    }
 }
 
+/* Between the pieces lies what nobody may touch. */
 static void lay_out(lpt_emulator *emulator, uint8_t *next)
 {
-    const lpt_config *config = &emulator->config;
-    const size_t weights = max_weights(config);
+    uint8_t *pieces[NUM_PIECES];
     uint32_t i;
 
-    emulator->max_weights = weights;
-    emulator->spm = (uint8_t *)take(&next, config->spm_bytes);
-    emulator->wbuf = (uint8_t *)take(&next, config->wbuf_bytes);
-    for (i = 0u; i < 2u; ++i) {
-        emulator->weights[i].values = (int16_t *)take(&next, weights * sizeof(int16_t));
-        emulator->weights[i].scales = (float *)take(&next, LPT_MAX_CHANNELS * sizeof(float));
-        emulator->weights[i].biases = (int32_t *)take(&next, LPT_MAX_CHANNELS * sizeof(int32_t));
+    for (i = 0u; i < NUM_PIECES; ++i) {
+        pieces[i] = next;
+        next += aligned(piece_bytes(&emulator->config, (piece)i)) + ALIGNMENT;
+        FORBID(next - ALIGNMENT, ALIGNMENT);
     }
-    emulator->decoded = (int8_t *)take(&next, weights);
-    emulator->patches = (int16_t *)take(&next, weights * sizeof(int16_t));
-    emulator->sums = (int32_t *)take(&next, LPT_MAX_SUMS * sizeof(int32_t));
-    emulator->pixel = (int8_t *)take(&next, LPT_MAX_CHANNELS);
-    emulator->row = (int8_t *)take(&next, config->spm_bytes);
-    emulator->bounce = (uint8_t *)take(&next, LPT_BOUNCE_BYTES);
+    emulator->max_weights = max_weights(&emulator->config);
+    emulator->spm = pieces[PIECE_SPM];
+    emulator->wbuf = pieces[PIECE_WBUF];
+    emulator->weights[0].values = (int16_t *)(void *)pieces[PIECE_VALUES];
+    emulator->weights[0].scales = (float *)(void *)pieces[PIECE_SCALES];
+    emulator->weights[0].biases = (int32_t *)(void *)pieces[PIECE_BIASES];
+    emulator->weights[1].values = (int16_t *)(void *)pieces[PIECE_STAGE_VALUES];
+    emulator->weights[1].scales = (float *)(void *)pieces[PIECE_STAGE_SCALES];
+    emulator->weights[1].biases = (int32_t *)(void *)pieces[PIECE_STAGE_BIASES];
+    emulator->decoded = (int8_t *)pieces[PIECE_DECODED];
+    emulator->patches = (int16_t *)(void *)pieces[PIECE_PATCHES];
+    emulator->sums = (int32_t *)(void *)pieces[PIECE_SUMS];
+    emulator->pixel = (int8_t *)pieces[PIECE_PIXEL];
+    emulator->row = (int8_t *)pieces[PIECE_ROW];
+    emulator->bounce = pieces[PIECE_BOUNCE];
 }
 
 size_t lpt_emulator_bytes(const lpt_config *config)
 {
-    const size_t weights = is_possible(config) ? max_weights(config) : 0u;
-    const size_t channels = LPT_MAX_CHANNELS * (sizeof(float) + sizeof(int32_t));
+    size_t bytes = ALIGNMENT + aligned(sizeof(lpt_emulator));
+    uint32_t i;
 
-    if (weights == 0u) {
+    if (!is_possible(config)) {
         return 0u;
     }
-    return ALIGNMENT + aligned(sizeof(lpt_emulator)) + 2u * aligned(config->spm_bytes) +
-           aligned(config->wbuf_bytes) + 3u * aligned(weights * sizeof(int16_t)) +
-           2u * channels + aligned(weights) + LPT_MAX_SUMS * sizeof(int32_t) +
-           LPT_MAX_CHANNELS + LPT_BOUNCE_BYTES;
+    for (i = 0u; i < NUM_PIECES; ++i) {
+        bytes += aligned(piece_bytes(config, (piece)i)) + ALIGNMENT;
+    }
+    return bytes;
 }
 
 static void reset(lpt_emulator *emulator)
@@ -141,6 +202,7 @@ lpt_emulator *lpt_emulator_create(void *memory, size_t size_bytes, const lpt_con
     }
     first += (ALIGNMENT - (uintptr_t)first % ALIGNMENT) % ALIGNMENT;
     emulator = (lpt_emulator *)(void *)first;
+    PERMIT(memory, needed);
     memset(emulator, 0, sizeof *emulator);
     emulator->config = *config;
     emulator->bus = *bus;
