@@ -101,7 +101,7 @@ def test_pieces_of_the_scratchpad_lie_inside_and_hold_each_result(name: str) -> 
         computing = {layer.number for layer in segment.layers if layer.stalls.array}
         assert computing <= results
         for buffer in segment.buffers:
-            assert 0 <= buffer.offset
+            assert buffer.offset >= 0
             assert buffer.offset + buffer.size_bytes <= segment.spm_bytes
             assert 0 <= buffer.begin < buffer.end <= segment.cycles
             assert buffer.name
