@@ -16,12 +16,13 @@ from lepton_cc.codegen.kernel.ir import Matrix
 
 # Linux, asm/unistd_64.h and asm/prctl.h; the state component of the tiles' contents.
 _SYS_ARCH_PRCTL, _ARCH_REQ_XCOMP_PERM, _XFEATURE_XTILEDATA = 158, 0x1023, 18
+# mov eax, edi, esi, imm32; syscall, ret.
+_MOVES, _SYSCALL_RET = (0xB8, 0xBF, 0xBE), b"\x0f\x05\xc3"
 _REGISTERS = 16
 
 MATRIX_INTRINSICS = frozenset(
     {"declare void @llvm.x86.ldtilecfg(ptr)", "declare void @llvm.x86.tilerelease()"}
 )
-PERMISSION_DECLARATION = "declare i64 @syscall(i64, ...)"
 
 
 def configuration(symbol: str, matrices: Sequence[Matrix]) -> tuple[str, str, str]:
@@ -39,14 +40,29 @@ def configuration(symbol: str, matrices: Sequence[Matrix]) -> tuple[str, str, st
     return constant, begin, "  call void @llvm.x86.tilerelease()"
 
 
-def permission_check(status: int) -> list[str]:
-    """Asks for permission and returns `status` if it is refused; the label `permitted` goes on."""
-    call = (
-        f"call i64 (i64, ...) @syscall(i64 {_SYS_ARCH_PRCTL}, i64 {_ARCH_REQ_XCOMP_PERM}, "
-        f"i64 {_XFEATURE_XTILEDATA})"
+def permission_function(name: str) -> str:
+    """`NAME_permission`: 0 if the process may use the matrix unit.
+
+    It is one system call, whose code stands where the function begins, so that the object needs
+    neither a C library nor LLVM an assembler. It may be replaced when linking (weak), hence LLVM
+    does not look at what is written as its body.
+    """
+    numbers = (_SYS_ARCH_PRCTL, _ARCH_REQ_XCOMP_PERM, _XFEATURE_XTILEDATA)
+    moves = [
+        bytes([opcode]) + struct.pack("<I", n) for opcode, n in zip(_MOVES, numbers, strict=True)
+    ]
+    code = b"".join(moves) + _SYSCALL_RET
+    escaped = "".join(f"\\{byte:02X}" for byte in code)
+    return (
+        f"define weak hidden i64 @{name}_permission() noinline nounwind "
+        f'prologue [{len(code)} x i8] c"{escaped}" {{\n  ret i64 -1\n}}\n'
     )
+
+
+def permission_check(name: str, status: int) -> list[str]:
+    """Asks for permission and returns `status` if it is refused; the label `permitted` goes on."""
     return [
-        f"  %permission = {call}",
+        f"  %permission = call i64 @{name}_permission()",
         "  %refused = icmp ne i64 %permission, 0",
         "  br i1 %refused, label %bad.cpu, label %permitted",
         "bad.cpu:",

@@ -13,9 +13,9 @@ from lepton_cc.codegen.kernel.ir import INDEX, Buffer, For, LoopKind, Space, Var
 from lepton_cc.codegen.llvm.emit import FunctionEmitter
 from lepton_cc.codegen.llvm.matrix_unit import (
     MATRIX_INTRINSICS,
-    PERMISSION_DECLARATION,
     configuration,
     permission_check,
+    permission_function,
 )
 from lepton_cc.codegen.llvm.profile_hooks import DECLARATION, IS_SILENT, has_clock, read_clock
 from lepton_cc.codegen.program import (
@@ -320,10 +320,10 @@ class _ModuleEmitter:
     def _entry_points(self) -> list[str]:
         name = self._program.name
         checks = _argument_checks(self._index, arena=self._program.arena_bytes > 0)
+        points: list[str] = []
         if any(function.kernel.matrices for function in self._program.kernels):
-            checks += permission_check(_UNSUPPORTED_CPU)
-            self._intrinsics.add(PERMISSION_DECLARATION)
-        points = []
+            checks += permission_check(name, _UNSUPPORTED_CPU)
+            points.append(permission_function(name))
         variants = [
             ("", "", f"ptr null{self._no_ticks}"),
             ("_parallel", ", ptr %parallel", f"ptr %parallel{self._no_ticks}"),

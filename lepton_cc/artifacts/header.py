@@ -45,10 +45,14 @@ _RUN = """\
 /* Runs the model once. `arena` may be {arena_rule}; it keeps nothing between two runs.
  *
  * Buffers may not overlap. Returns LEPTON_OK, LEPTON_ERROR_NULL_ARGUMENT or
- * LEPTON_ERROR_MISALIGNED_ARENA.
+ * LEPTON_ERROR_MISALIGNED_ARENA.{matrix_note}
  */
 lepton_status {name}_run(const {name}_inputs *in, const {name}_outputs *out, void *arena);
 """
+
+_MATRIX_NOTE = """
+ * First it asks Linux for the process to use AMX tiles (arch_prctl, ARCH_REQ_XCOMP_PERM), which
+ * takes less than a microsecond. Returns LEPTON_ERROR_UNSUPPORTED_CPU if there are none."""
 
 _RUN_PARALLEL = """\
 /* The same on threads that the caller lends; the result has the same bytes. */
@@ -111,6 +115,7 @@ def header_text(
             name=name, size=program.target.pointer_bits // 8, bits=program.target.pointer_bits
         ),
     )
+    has_matrices = any(f.kernel.matrices for f in program.kernels) and not portable
     parallel = any(f.kernel.parallel_loop is not None for f in program.kernels)
     parts = [
         head,
@@ -119,6 +124,7 @@ def header_text(
         _RUN.format(
             name=name,
             arena_rule="any address of that alignment" if memory.arena_bytes else "anything",
+            matrix_note=_MATRIX_NOTE if has_matrices else "",
         ),
     ]
     if parallel:

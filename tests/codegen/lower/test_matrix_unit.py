@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 
 from lepton_cc.codegen.assemble import assemble
-from lepton_cc.codegen.kernel.ir import Matrix
-from lepton_cc.codegen.llvm.matrix_unit import configuration
 from lepton_cc.codegen.lower import matrix
 from lepton_cc.codegen.lower.matrix_grid import (
     EXTENT,
@@ -186,15 +184,3 @@ def test_grids_fit_and_narrow_products_stay_with_vectors() -> None:
         assert matrix_cycles(extents, grid) < vector_cycles(extents)
     one_row = Contraction(1, 1, 512, 512, 1000)
     assert matrix_cycles(one_row, choose_grid(one_row, 8)) > vector_cycles(one_row)
-
-
-def test_configuration_is_that_of_the_manual() -> None:
-    """Intel SDM, LDTILECFG: palette, start row, bytes of a row from 16 on, rows from 48 on."""
-    matrices = (Matrix("c", 7, 16), Matrix("a", 7, 12), Matrix("b", 12, 16))
-    constant, _, _ = configuration("k", matrices)
-    text = constant.split('c"')[1].split('"')[0]
-    table = bytes.fromhex(text.replace("\\", ""))
-    assert len(table) == 64
-    assert table[:16] == bytes([1]) + bytes(15)
-    assert np.frombuffer(table[16:48], "<u2").tolist() == [64, 48, 64] + [0] * 13
-    assert list(table[48:]) == [7, 7, 12] + [0] * 13
