@@ -6,6 +6,7 @@ its machine code); libgcc and clang's library are of the same kind.
 """
 
 from lepton_cc.ir.diagnostics import InternalError
+from lepton_cc.runtime_c import npu_driver
 
 _BOUND_BYTES = 128
 _FUSED_BOUND_BYTES = 256
@@ -38,9 +39,13 @@ _NAMES = _names()
 def builtin_stack_bytes(name: str) -> int:
     """Most bytes of stack that a routine of the run-time library takes below its caller.
 
+    The driver of the tensor engine counts as one of these routines.
+
     Raises:
         InternalError: it is none that generated code is known to call.
     """
+    if name == npu_driver.INVOKE:
+        return npu_driver.INVOKE_STACK_BYTES
     if name in _FUSED:
         return _FUSED_BOUND_BYTES
     if name not in _NAMES:

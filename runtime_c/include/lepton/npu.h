@@ -282,7 +282,7 @@ lpt_code lpt_selftest(const lpt_device *device, const lpt_model *model, const lp
 
 /* Most bytes of stack that lepton_npu_invoke takes below its caller, on rv32, with what it calls;
  * the functions of the board's bus may take LEPTON_NPU_BUS_STACK_BYTES of it. */
-#define LEPTON_NPU_STACK_BYTES 640
+#define LEPTON_NPU_STACK_BYTES 512
 #define LEPTON_NPU_BUS_STACK_BYTES 64
 
 /* The engine of this system. The board or the application defines it, for one engine. */
