@@ -11,6 +11,7 @@ from lepton_cc.codegen.npu.constants import ConstantPool
 from lepton_cc.codegen.npu.emit import Emitter
 from lepton_cc.codegen.npu.footprint import footprint
 from lepton_cc.codegen.npu.fuse import fuse_layers
+from lepton_cc.codegen.npu.hazards import HazardError, check_hazards
 from lepton_cc.codegen.npu.isa.assemble import FieldValue, Packet, encode_stream
 from lepton_cc.codegen.npu.isa.packets import Encoding, Opcode
 from lepton_cc.codegen.npu.isa.regions import NUM_REGIONS, Address, Region
@@ -74,7 +75,15 @@ class Segment:
         )
 
     def stream(self) -> bytes:
-        """The packets as bytes."""
+        """The packets as bytes, proved to be free of races and deadlock.
+
+        Raises:
+            InternalError: they are not.
+        """
+        try:
+            check_hazards(self.packets)
+        except HazardError as error:
+            raise InternalError(f"the stream of a segment is wrong: {error}") from error
         check, *rest = self.packets
         return encode_stream(check, rest)
 
