@@ -78,10 +78,11 @@ def _candidates(rows: int, columns: int, lanes: int, registers: int) -> Iterator
 
 
 @functools.cache
-def choose_tile(rows: int, columns: int, lanes: int, target: Target) -> Tile:
+def choose_tile(rows: int, columns: int, lanes: int, target: Target, *, spare: int = 0) -> Tile:
     """The tile with the fewest estimated cycles over a [rows, columns] result.
 
-    Of equals the one with more accumulators wins, then the one with more rows.
+    It leaves `spare` vector registers free. Of equals the one with more accumulators wins, then the
+    one with more rows.
     """
 
     def cost(tile: Tile) -> tuple[float, int, int]:
@@ -94,5 +95,5 @@ def choose_tile(rows: int, columns: int, lanes: int, target: Target) -> Tile:
                 cycles += row_count * block_count * step if width else 0.0
         return (cycles, -tile.rows * tile.vectors, -tile.rows)
 
-    registers = max(target.vector_registers, 4)
+    registers = max(target.vector_registers - spare, 4)
     return min(_candidates(rows, columns, lanes, registers), key=cost)

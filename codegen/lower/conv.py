@@ -24,7 +24,6 @@ from lepton_cc.codegen.lower.contraction import (
 from lepton_cc.codegen.lower.conv_matrix import conv_dot, lower_conv_by_matrices
 from lepton_cc.codegen.lower.conv_shape import (
     MAX_UNROLLED_TAPS,
-    PARALLEL_MULADDS,
     ColumnRun,
     ConvShape,
     column_runs,
@@ -37,6 +36,7 @@ from lepton_cc.codegen.lower.packing import ConvWeights, conv_weights
 from lepton_cc.codegen.lower.representation import compute_type
 from lepton_cc.codegen.lower.source import delinearize, linearize
 from lepton_cc.codegen.lower.subbyte import elements_a_byte, stored_elements
+from lepton_cc.codegen.lower.threads import Rate, worth_threads
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.ops.conv import Conv
 from lepton_cc.ir.ops.window import Window
@@ -46,6 +46,9 @@ from lepton_cc.passes.quantize.accumulator_bound import Integers, accumulator_bo
 _EXACT_IN_BINARY32 = 1 << 24
 # Weights beyond this leave the nearest caches before the next row needs them again.
 _RESIDENT_WEIGHTS_BYTES = 256 << 10
+# Up to so many words a sum, LLVM mixes a tile's few steps with what is before and after them: it
+# then needs registers besides the accumulators, or spills most of them.
+_SHORT_REDUCTION = 12
 # A pointwise convolution is cut into rows of about this many tiles, for the weights' locality.
 _TILES_A_ROW = 4
 
@@ -91,7 +94,13 @@ class _ConvLowering:
         lanes = max(lanes, MIN_LANES) if dot is not DotProduct.NONE else lanes
         self.tile = Tile(1, 1, lanes)
         if context.options.tile:
-            self.tile = choose_tile(shape.outputs[-1], self.columns, lanes, context.target)
+            words = shape.channels * math.prod(shape.window.size) // max(dot.width, 1)
+            is_short = dot is not DotProduct.NONE and words <= _SHORT_REDUCTION
+            registers = context.target.vector_registers
+            spare = registers * 3 // 8 if is_short else 0
+            self.tile = choose_tile(
+                shape.outputs[-1], self.columns, lanes, context.target, spare=spare
+            )
         self.num_groups = 1 if shape.depthwise else shape.groups
         self.dot: DotWeights | None = None
         if dot is not DotProduct.NONE:
@@ -123,8 +132,10 @@ class _ConvLowering:
     def body(self) -> Block:
         """All loops: batch and outer output dimensions, channel blocks, column tiles."""
         shape = self.shape
-        parallel = self.context.options.parallelize and shape.num_muladds >= PARALLEL_MULADDS
-        if self._weights_bytes() > _RESIDENT_WEIGHTS_BYTES and self.num_groups == 1:
+        rate = Rate.ELEMENTS if self.dot is None else Rate.WORDS
+        parallel = worth_threads(self.context, shape.num_muladds, shape.num_results, rate)
+        large = self._weights_bytes() > _RESIDENT_WEIGHTS_BYTES
+        if self.num_groups == 1 and (large or (parallel and self._is_one_piece())):
             return self._blocks_outside(parallel)
         return self._all_rows(
             lambda at, runs, origin: self._channel_blocks(at, runs, origin), parallel=parallel
@@ -167,10 +178,21 @@ class _ConvLowering:
             self.context.names, outer, lambda at: tiles(at, runs, index(0)), parallel=parallel
         )
 
+    def _is_one_piece(self) -> bool:
+        """Whether there are too few pixels for several threads, but not too few channels."""
+        rows = math.prod((self.shape.batch, *self.shape.outputs[:-1]))
+        pixels = self.shape.outputs[-1]
+        return rows == 1 and pixels < 2 * self._piece and self.columns > self.tile.columns
+
+    @property
+    def _piece(self) -> int:
+        """Pixels of a piece of one long row."""
+        return self.tile.rows * _TILES_A_ROW
+
     def _pointwise_rows(self, tiles: _RowBody, *, parallel: bool) -> Block:
         """One long row of pixels, cut into pieces that share the weights they have loaded."""
         extent = self.shape.outputs[0]
-        piece = self.tile.rows * _TILES_A_ROW
+        piece = self._piece
         whole = extent // piece if extent >= 2 * piece else 0
         rest = extent - whole * piece
         at = (index(0),)

@@ -8,11 +8,12 @@ import math
 
 from lepton_cc.codegen.kernel.ir import Block, Expr, Stmt
 from lepton_cc.codegen.lower.context import KernelContext
-from lepton_cc.codegen.lower.conv_shape import PARALLEL_MULADDS, ConvShape
+from lepton_cc.codegen.lower.conv_shape import ConvShape
 from lepton_cc.codegen.lower.dot import usable_dot
 from lepton_cc.codegen.lower.matrix import Product, lower_product, matrix_grid, result_lanes
 from lepton_cc.codegen.lower.matrix_grid import Contraction
 from lepton_cc.codegen.lower.source import delinearize, linearize
+from lepton_cc.codegen.lower.threads import Rate, worth_threads
 from lepton_cc.ir.ops.conv import Conv
 from lepton_cc.ir.target import DotProduct
 
@@ -52,7 +53,7 @@ def lower_conv_by_matrices(context: KernelContext, kind: Conv, shape: ConvShape)
 
     stride = window.strides[-1] * shape.channels
     product = Product(extents, kind.zero_point, origin, stride, _taps(shape), store)
-    parallel = context.options.parallelize and shape.num_muladds >= PARALLEL_MULADDS
+    parallel = worth_threads(context, shape.num_muladds, shape.num_results, Rate.MATRICES)
     return lower_product(context, product, grid, parallel=parallel)
 
 

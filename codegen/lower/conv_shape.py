@@ -9,8 +9,6 @@ from lepton_cc.ir.ops.window import Window
 
 # Kernels with more taps a row than this run them in a loop; borders are then done by the column.
 MAX_UNROLLED_TAPS = 12
-# Convolutions with fewer multiply-adds than this are not worth a second thread.
-PARALLEL_MULADDS = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +33,14 @@ class ConvShape:
         return self.channels == 1 and self.filters == 1
 
     @property
+    def num_results(self) -> int:
+        """Elements of the result."""
+        return self.batch * math.prod(self.outputs) * self.filters * self.groups
+
+    @property
     def num_muladds(self) -> int:
         """Multiply-adds, those with padding included."""
-        taps = math.prod(self.window.size)
-        pixels = self.batch * math.prod(self.outputs)
-        return pixels * taps * self.channels * self.filters * self.groups
+        return self.num_results * math.prod(self.window.size) * self.channels
 
 
 def conv_shape(kind: Conv, x: tuple[int, ...], result: tuple[int, ...]) -> ConvShape:

@@ -19,12 +19,14 @@ import numpy as np
 from lepton_cc.codegen.kernel.ir import (
     INDEX,
     Block,
+    Buffer,
     Const,
     Dot,
     DotShape,
     Expr,
     Let,
     PackedWord,
+    Stmt,
     Store,
     Var,
     index,
@@ -43,19 +45,19 @@ from lepton_cc.codegen.lower.conv_shape import (
 from lepton_cc.codegen.lower.depthwise_band import WORD_BYTES, Band, as_image
 from lepton_cc.codegen.lower.dot import MIN_LANES
 from lepton_cc.codegen.lower.source import delinearize, linearize
+from lepton_cc.codegen.lower.threads import Rate, worth_threads
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.ops.conv import Conv
 from lepton_cc.ir.target import DotProduct
 from lepton_cc.ir.tensor import Array
 
 _MOST_ROWS = 2
+_FEW_BANDS = 12
 # A tile makes no more dot products than this, in straight code, and no output more than that.
 _TILE_DOTS = 256
 _OUTPUT_DOTS = 40
 # Weights grow by the borders that rows have: with large windows of few rows, beyond all use.
 _MAX_BORDERS = 16
-# Fewer multiply-adds than this are not worth a second thread.
-_PARALLEL_MULADDS = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,27 +113,33 @@ class _DepthwiseLowering:
 
     def body(self) -> Block:
         """Batch, bands of rows, tiles of columns, blocks of channels."""
+        shape = self.shape
         rows = min(range(1, _MOST_ROWS + 1), key=self._cost)
-        whole, rest = divmod(self.shape.outputs[0], rows)
-        main = Band(self.shape, rows, 0, whole)
-        last = Band(self.shape, rest, whole * rows, 1)
-        parallel = self.context.options.parallelize and self.shape.num_muladds >= _PARALLEL_MULADDS
+        whole, rest = divmod(shape.outputs[0], rows)
+        main = Band(shape, rows, 0, whole)
+        last = Band(shape, rest, whole * rows, 1)
+        parallel = worth_threads(self.context, shape.num_muladds, shape.num_results, Rate.TAPS)
+        # Few bands do not share out evenly; halves of their channels do.
+        halves = parallel and whole < _FEW_BANDS and self.channels % (2 * self.lanes) == 0
+        parts = 2 if halves else 1
 
         def image(batch: Expr, *, parallel: bool) -> Block:
             weights = self._weights(main)
             return pieces(
                 self.context.names,
-                whole,
-                lambda number: self._band(main, batch, number, weights),
+                whole * parts,
+                lambda number: self._band(main, batch, number, weights, parts),
                 (lambda: self._band(last, batch, index(0), self._weights(last))) if rest else None,
                 parallel=parallel,
             )
 
-        if self.shape.batch == 1:
+        if shape.batch == 1:
             return image(index(0), parallel=parallel)
-        batches = (self.shape.batch,)
         return nest(
-            self.context.names, batches, lambda at: image(at[0], parallel=False), parallel=parallel
+            self.context.names,
+            (shape.batch,),
+            lambda at: image(at[0], parallel=False),
+            parallel=parallel,
         )
 
     # The shape of tiles
@@ -199,10 +207,14 @@ class _DepthwiseLowering:
 
     # Loops
 
-    def _band(self, band: Band, batch: Expr, number: Expr, weights: _Weights) -> Block:
-        """All tiles of one band."""
+    def _band(
+        self, band: Band, batch: Expr, number: Expr, weights: _Weights, parts: int = 1
+    ) -> Block:
+        """All tiles of one band, or of one of the `parts` of its channels."""
         height, width = self.shape.dims
-        names, origin = self.context.names, band.origin(number)
+        names = self.context.names
+        part, number = number % parts, number // parts
+        origin = band.origin(number)
         border = Var(INDEX, names.fresh("border"))
         statements: Block = (Let(border, band.border(number)),)
         rows: list[Expr] = []
@@ -217,122 +229,123 @@ class _DepthwiseLowering:
         for run in column_runs(self.shape, self._columns(band)):
 
             def tile(number: Expr, run: ColumnRun = run) -> Block:
-                return self._channel_blocks(at, run, number * run.rows + run.start)
+                return self._channel_blocks(at, run, number * run.rows + run.start, part, parts)
 
             statements += loop(names, "t", 0, run.count, tile)
         return statements
 
-    def _channel_blocks(self, place: "_Place", run: ColumnRun, column: Expr) -> Block:
+    def _channel_blocks(
+        self, place: "_Place", run: ColumnRun, column: Expr, part: Expr, parts: int
+    ) -> Block:
         whole, rest = divmod(self.channels, self.lanes)
-        statements = loop(
-            self.context.names,
-            "f",
-            0,
-            whole,
-            lambda block: self._tile(place, run, column, block, block * self.lanes, 0),
-        )
+        count = whole // parts
+
+        def one(number: Expr) -> Block:
+            block = part * count + number
+            return self._tile(_Tile(place, run, column, block, block * self.lanes), 0)
+
+        statements = loop(self.context.names, "f", 0, count, one)
         if rest:
-            start = index(self._starts[-1])
-            known = self.lanes - rest
-            statements += self._tile(place, run, column, index(whole), start, known)
+            last = _Tile(place, run, column, index(whole), index(self._starts[-1]))
+            statements += self._tile(last, self.lanes - rest)
         return statements
 
-    def _tile(
-        self,
-        place: "_Place",
-        run: ColumnRun,
-        column: Expr,
-        block: Expr,
-        channel: Expr,
-        known: int,
-    ) -> Block:
+    def _tile(self, tile: "_Tile", known: int) -> Block:
         """The outputs of a tile for one block of channels; another stores the first `known`."""
-        context, band, lanes = self.context, place.band, self.lanes
-        size = self.shape.window.size[1]
-        words_a_block = band.rows * band.num_words * size * lanes
-        blocks = len(self._starts)
-        number = place.border * blocks + block
-        totals = context.registers("acc", DType.I32, band.rows * run.rows * lanes)
-        x, first = context.source(0), column * self.shape.window.strides[1]
-        first = (first - self.shape.window.low[1]) * self.channels + channel
+        names, band, lanes = self.context.names, tile.place.band, self.lanes
+        outputs = [(row, at) for row in range(band.rows) for at in range(tile.run.rows)]
+        totals = self.context.registers("acc", DType.I32, len(outputs) * lanes)
 
         def accumulator(row: int, at: int, lane: Expr) -> Expr:
-            return lane + (row * run.rows + at) * lanes
+            return lane + (row * tile.run.rows + at) * lanes
 
         def start(lane: Expr) -> Block:
+            first = self._number(tile) * (band.rows * lanes)
             return tuple(
                 Store(
                     totals,
                     accumulator(row, at, lane),
-                    place.weights.bias(number * (band.rows * lanes) + (lane + row * lanes)),
+                    tile.place.weights.bias(first + (lane + row * lanes)),
                 )
-                for row in range(band.rows)
-                for at in range(run.rows)
+                for row, at in outputs
             )
-
-        def one_word(offset: int, word: int) -> Block:
-            uses = [
-                (at, tap)
-                for at in range(run.rows)
-                for tap in range(size)
-                if self._column(at, tap) == offset
-            ]
-            padding = not run.inside[uses[0][0]][uses[0][1]]
-
-            def body(lane: Expr) -> Block:
-                inputs = Var(DType.I32, context.names.fresh("w"))
-                elements = [
-                    x.at_linear(place.rows[row] + (first + (lane + offset * self.channels)))
-                    for row in band.places(word)
-                ]
-                value = self._padding() if padding else _word(elements)
-                statements: Block = (Let(inputs, value),)
-                for at, tap in uses:
-                    for row in range(band.rows):
-                        if not band.meets(row, word):
-                            continue
-                        here = accumulator(row, at, lane)
-                        step = (row * band.num_words + word) * size + tap
-                        weight = place.weights.words(number * words_a_block + (lane + step * lanes))
-                        total = Dot(DType.I32, DotShape.QUADS, inputs, weight, load(totals, here))
-                        statements += (Store(totals, here, total),)
-                return statements
-
-            return lanes_of(context.names, index(0), lanes, body)
-
-        statements = lanes_of(context.names, index(0), lanes, start)
-        for offset in self._tap_columns(run.rows):
-            for word in range(band.num_words):
-                statements += one_word(offset, word)
 
         def store(lane: Expr) -> Block:
             return tuple(
-                self._store(
-                    place,
-                    (row, column + at),
-                    channel + lane,
-                    load(totals, accumulator(row, at, lane)),
-                )
-                for row in range(band.rows)
-                for at in range(run.rows)
+                self._store(tile, (row, at), lane, load(totals, accumulator(row, at, lane)))
+                for row, at in outputs
             )
 
-        return statements + lanes_of(context.names, index(known), lanes - known, store)
+        statements = lanes_of(names, index(0), lanes, start)
+        for offset in self._tap_columns(tile.run.rows):
+            for word in range(band.num_words):
+
+                def dots(lane: Expr, offset: int = offset, word: int = word) -> Block:
+                    return self._dots(tile, (offset, word), lane, totals, accumulator)
+
+                statements += lanes_of(names, index(0), lanes, dots)
+        return statements + lanes_of(names, index(known), lanes - known, store)
+
+    def _number(self, tile: "_Tile") -> Expr:
+        """The place of a tile's border and block among those that weights are packed for."""
+        return tile.place.border * len(self._starts) + tile.block
+
+    def _dots(
+        self,
+        tile: "_Tile",
+        at: tuple[int, int],
+        lane: Expr,
+        totals: Buffer,
+        accumulator: Callable[[int, int, Expr], Expr],
+    ) -> Block:
+        """Makes the word of a column and multiplies it for every output that looks at it."""
+        (offset, word), band, size = at, tile.place.band, self.shape.window.size[1]
+        inputs = Var(DType.I32, self.context.names.fresh("w"))
+        uses = [
+            (column, tap)
+            for column in range(tile.run.rows)
+            for tap in range(size)
+            if self._column(column, tap) == offset
+        ]
+        is_padding = not tile.run.inside[uses[0][0]][uses[0][1]]
+        value = self._padding() if is_padding else self._word(tile, offset, word, lane)
+        statements: Block = (Let(inputs, value),)
+        first = self._number(tile) * (band.rows * band.num_words * size * self.lanes)
+        for column, tap in uses:
+            for row in range(band.rows):
+                if not band.meets(row, word):
+                    continue
+                here = accumulator(row, column, lane)
+                step = (row * band.num_words + word) * size + tap
+                weight = tile.place.weights.words(first + (lane + step * self.lanes))
+                total = Dot(DType.I32, DotShape.QUADS, inputs, weight, load(totals, here))
+                statements += (Store(totals, here, total),)
+        return statements
+
+    def _word(self, tile: "_Tile", offset: int, word: int, lane: Expr) -> Expr:
+        x, window = self.context.source(0), self.shape.window
+        column = tile.column * window.strides[1] - window.low[1]
+        first = column * self.channels + tile.channel
+        elements = [
+            x.at_linear(tile.place.rows[row] + (first + (lane + offset * self.channels)))
+            for row in tile.place.band.places(word)
+        ]
+        missing = (Const(DType.U8, 0),) * (WORD_BYTES - len(elements))
+        return PackedWord(DType.I32, (*elements, *missing))
 
     def _padding(self) -> Const:
         word = np.full(WORD_BYTES, self.zero_point, np.uint8).view("<i4")
         return Const(DType.I32, int(word[0]))
 
-    def _store(self, place: "_Place", at: tuple[int, Expr], channel: Expr, value: Expr) -> Store:
-        sink = self.context.sink
+    def _store(self, tile: "_Tile", at: tuple[int, int], lane: Expr, value: Expr) -> Stmt:
+        sink, place = self.context.sink, tile.place
         row, column = at
-        outer: tuple[Expr, ...] = (place.batch, place.row + row, column)
+        outer: tuple[Expr, ...] = (place.batch, place.row + row, tile.column + column)
         pixel = linearize(outer, (self.shape.batch, *self.shape.outputs))
         if len(outer) + 1 != sink.type.rank:
             outer = delinearize(pixel, sink.type.dims[:-1])
-        stored = sink.store_linear(pixel * self.channels + channel, (*outer, channel), value)
-        assert isinstance(stored, Store)
-        return stored
+        channel = tile.channel + lane
+        return sink.store_linear(pixel * self.channels + channel, (*outer, channel), value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,7 +360,12 @@ class _Place:
     weights: _Weights
 
 
-def _word(elements: list[Expr]) -> Expr:
-    zero = Const(DType.U8, 0)
-    filled = (*elements, *(zero,) * (WORD_BYTES - len(elements)))
-    return PackedWord(DType.I32, filled)
+@dataclass(frozen=True, slots=True)
+class _Tile:
+    """Columns of a band for one block of channels: the first of both, and the block's number."""
+
+    place: _Place
+    run: ColumnRun
+    column: Expr
+    block: Expr
+    channel: Expr

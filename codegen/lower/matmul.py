@@ -20,10 +20,10 @@ from lepton_cc.codegen.lower.matrix_grid import Contraction
 from lepton_cc.codegen.lower.packing import ConvWeights, conv_weights
 from lepton_cc.codegen.lower.representation import compute_type
 from lepton_cc.codegen.lower.source import delinearize, linearize
+from lepton_cc.codegen.lower.threads import Rate, worth_threads
 from lepton_cc.ir.ops.matmul import MatMul
 from lepton_cc.ir.target import DotProduct
 
-_PARALLEL_MULADDS = 1 << 18
 # Rows are cut into pieces of about this many tiles, so that a block of weights is used again.
 _TILES_A_PIECE = 4
 
@@ -58,8 +58,8 @@ def _by_matrices(context: KernelContext, rows: int, depth: int, columns: int) ->
         return sink.store_linear(row * columns + column, at, value)
 
     product = Product(extents, kind.lhs_zero_point, lambda line, row: row * depth, depth, (), store)
-    muladds = rows * depth * columns
-    parallel = context.options.parallelize and muladds >= _PARALLEL_MULADDS
+    num_results = rows * columns
+    parallel = worth_threads(context, num_results * depth, num_results, Rate.MATRICES)
     return lower_product(context, product, grid, parallel=parallel)
 
 
@@ -100,8 +100,11 @@ class _MatMulLowering:
 
     def body(self) -> Block:
         """All loops."""
-        muladds = math.prod(self.batch) * self.rows * self.depth * self.columns
-        parallel = self.context.options.parallelize and muladds >= _PARALLEL_MULADDS
+        num_results = math.prod(self.batch) * self.rows * self.columns
+        # Few rows wait for the weights.
+        by_words = self.dot is not None and self.rows >= _TILES_A_PIECE
+        rate = Rate.WORDS if by_words else Rate.ELEMENTS
+        parallel = worth_threads(self.context, num_results * self.depth, num_results, rate)
         piece = self.tile.rows * _TILES_A_PIECE
         whole = self.rows // piece if self.rows >= 2 * piece else 0
         rest = self.rows - whole * piece
@@ -116,7 +119,10 @@ class _MatMulLowering:
             )
 
         if math.prod(self.batch) == 1:
-            return matrix((index(0),) * len(self.batch), split=parallel)
+            only = (index(0),) * len(self.batch)
+            if parallel and whole == 0 and self.columns > self.tile.columns:
+                return self._blocks(only, index(0), rest, parallel=True)
+            return matrix(only, split=parallel)
         return nest(
             self.context.names,
             self.batch,
@@ -124,7 +130,9 @@ class _MatMulLowering:
             parallel=parallel,
         )
 
-    def _blocks(self, batch: tuple[Expr, ...], first_row: Expr, rows: int) -> Block:
+    def _blocks(
+        self, batch: tuple[Expr, ...], first_row: Expr, rows: int, *, parallel: bool = False
+    ) -> Block:
         whole, rest = divmod(self.columns, self.tile.columns)
 
         def block_body(block: Expr, width: int) -> Block:
@@ -140,9 +148,13 @@ class _MatMulLowering:
                 start += size * count
             return statements
 
-        names = self.context.names
-        statements = loop(names, "f", 0, whole, lambda b: block_body(b, self.tile.columns))
-        return statements + (block_body(index(whole), rest) if rest else ())
+        return pieces(
+            self.context.names,
+            whole,
+            lambda block: block_body(block, self.tile.columns),
+            (lambda: block_body(index(whole), rest)) if rest else None,
+            parallel=parallel,
+        )
 
     def _tile(
         self, batch: tuple[Expr, ...], row: Expr, size: int, block: Expr, width: int

@@ -7,10 +7,13 @@ from lepton_cc.codegen.assemble import assemble
 from lepton_cc.codegen.kernel.ir import DotShape
 from lepton_cc.codegen.kernel.printer import print_kernel
 from lepton_cc.codegen.targets.loader import load_target
+from lepton_cc.executable import Executable
 from lepton_cc.ir.dtype import DType
+from lepton_cc.ir.interpreter import interpret
 from lepton_cc.ir.ops.conv import Conv
 from lepton_cc.ir.ops.window import Window
 from lepton_cc.levels import LEVELS, OptLevel
+from lepton_cc.thread_pool import ThreadPool
 from tests.codegen.lower.code_case import Build, Case, Known, check, graph_of, random
 from tests.codegen.lower.test_windows import window
 
@@ -88,3 +91,19 @@ def test_which_use_words_of_taps() -> None:
     texts = {lowered.kernel.name: print_kernel(lowered.kernel) for lowered in program.kernels}
     word = f"dot<{DotShape.QUADS.value}>(w"
     assert [word in texts[call.kernel] for call in program.calls] == [True] * 18 + [False] * 4
+
+
+@pytest.mark.parametrize("build", BUILDS)
+@pytest.mark.parametrize("dims", [(14, 14, 384), (7, 7, 960), (28, 28, 200)])
+def test_any_cut_between_threads(dims: tuple[int, int, int], build: Build) -> None:
+    """Bands and halves of channels: single iterations, the last one first."""
+    x = random(DType.U8, 1, *dims)
+    weights = Known(random(DType.I8, 3, 3, 1, dims[-1], seed=1))
+    graph, inputs = graph_of(
+        [Case(Conv(window((3, 3), low=1, high=1), dims[-1], 100), (x, weights))]
+    )
+    program = assemble(graph, "case", load_target(build.target), LEVELS[build.level].schedule)
+    assert all(lowered.kernel.parallel_loop is not None for lowered in program.kernels)
+    pool = ThreadPool(2, lambda count, parts: [(i, i + 1) for i in reversed(range(count))])
+    threaded = Executable(program, 1).run(inputs, threads=pool)
+    np.testing.assert_array_equal(threaded["y0"], interpret(graph, inputs)["y0"])
