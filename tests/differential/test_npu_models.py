@@ -65,7 +65,7 @@ def test_a_segment_gives_what_its_body_means(model: RealModel, macs: int) -> Non
         pool = ConstantPool()
         segment = compile_segment(body, machine, pool)
         inputs = tuple(
-            rng.integers(-128, 128, value.type.shape).astype(value.type.dtype.numpy)
+            rng.integers(-128, 128, value.type.dims).astype(value.type.dtype.numpy)
             for value in body.inputs
         )
         expected = EngineSegment(body).evaluate(inputs)
