@@ -23,7 +23,10 @@ from lepton_cc.ir.diagnostics import ToolchainError
 _ROOT = Path(runtime_c.__file__).parent
 _SOURCES = _ROOT / "npu" / "emulator"
 _INCLUDE = _ROOT / "include"
-_FLAGS = ("-std=c99", "-O3", "-fPIC", "-shared", "-ffp-contract=off", "-fno-math-errno")
+_FLAGS = (
+    "-std=c99", "-O3", "-fPIC", "-shared",
+    "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",
+)  # fmt: skip
 _ZIG_FLAGS = ("-mcpu=baseline", "-fno-sanitize=undefined")
 _BUILD_SECONDS = 300
 _QUERY_SECONDS = 60
