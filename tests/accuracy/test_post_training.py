@@ -81,4 +81,6 @@ def test_other_networks_are_integers_throughout(name: str, shared_dir: Path) -> 
             if array.dtype != np.float32:
                 continue
             noise = np.sum((got[output].astype(np.float64) - array) ** 2)
-            assert noise <= 0.05 * np.sum(array.astype(np.float64) ** 2)
+            # Probabilities of what is not there are far below a step of 1/256.
+            steps = array.size / 256**2
+            assert noise <= 0.05 * np.sum(array.astype(np.float64) ** 2) + steps
