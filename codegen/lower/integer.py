@@ -14,6 +14,8 @@ from lepton_cc.codegen.kernel.ir import (
     QuantizedSum,
     RoundedProduct,
     load,
+    maximum,
+    minimum,
 )
 from lepton_cc.codegen.kernel.math.significant import divided
 from lepton_cc.codegen.lower.representation import compute_type, from_storage
@@ -110,8 +112,11 @@ def looked_up_between(
     low, _ = integer_bounds(DType.I16 if value.type is DType.I16 else DType.U16)
     array = kind.entries.array
     position = value.cast(DType.I32) - low
-    y = interpolated(constant(array), largest_step(array), position, kind.step_bits)
-    return NarrowingCast(compute_type(kind.entries.type.dtype), y)
+    line = interpolated(constant(array), largest_step(array), position, kind.step_bits)
+    y, unit = divided(line, kind.fraction), 1 << kind.fraction
+    if array.min() < kind.range.low * unit or array.max() > kind.range.high * unit:
+        y = minimum(maximum(y, kind.range.low), kind.range.high)
+    return NarrowingCast(compute_type(kind.range.dtype), y)
 
 
 def interpolated(entries: Buffer, largest_step: int, position: Expr, bits: int) -> Expr:

@@ -28,16 +28,19 @@ _POWERS = frozenset(1 << power for power in range(1, _BITS))
 
 @dataclass(frozen=True, slots=True)
 class InterpolatedTable(OpKind):
-    """y on the straight line between the entries on both sides of x, rounded half to even.
+    """y = clamp(RNE(line / 2^fraction)), on the straight line between the entries around x.
 
-    x is i16 or u16; `entries` are 2^k + 1 integers of at most 16 bits, the values at equal
-    distances from the lowest x on (the last one is for the x after the highest).
+    The line is rounded half to even, too. x is i16 or u16; `entries` are 2^k + 1 integers (i16, u16
+    or i32, below 2^30), the values at equal distances from the lowest x on (the last one is for the
+    x after the highest). They may lie beyond the bounds.
     """
 
     MNEMONIC: ClassVar[str] = "interpolated_table"
     TRAITS: ClassVar[frozenset[Trait]] = frozenset({Trait.POINTWISE})
     OPERANDS: ClassVar[tuple[str, ...]] = ("x",)
     entries: Tensor
+    fraction: int
+    range: Range
 
     @property
     def step_bits(self) -> int:
@@ -49,17 +52,21 @@ class InterpolatedTable(OpKind):
         (x,) = present(operands, 1)
         table = self.entries.type
         intervals = table.num_elements - 1
-        narrow = table.dtype.is_integer and table.dtype.bits in (8, 16) and table.rank == 1
-        if x.dtype not in _WORDS or not narrow or intervals not in _POWERS:
+        self.range.check()
+        known = table.dtype in (*_WORDS, DType.I32) and table.rank == 1 and 0 <= self.fraction < 30
+        if x.dtype not in _WORDS or not known or intervals not in _POWERS:
             raise TypeInferenceError(f"interpolated_table {table} for {x}")
-        return (TensorType(table.dtype, x.shape),)
+        if np.abs(self.entries.array.astype(np.int64)).max() > 1 << 30:
+            raise TypeInferenceError("interpolated_table that could overflow")
+        return (TensorType(self.range.dtype, x.shape),)
 
     def evaluate(self, operands: Sequence[Array | None]) -> tuple[Array, ...]:
         (x,) = arrays(operands, 1)
         low, _ = integer_bounds(DType.from_numpy(x.dtype))
-        entries = self.entries.array
-        y = interpolated(entries.astype(np.int64), x.astype(np.int64) - low, self.step_bits)
-        return (y.astype(entries.dtype),)
+        entries = self.entries.array.astype(np.int64)
+        line = interpolated(entries, x.astype(np.int64) - low, self.step_bits)
+        y = divided(line, self.fraction)
+        return (np.clip(y, self.range.low, self.range.high).astype(self.range.dtype.numpy),)
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,8 +102,8 @@ def integers_of(dtype: DType) -> Array:
 
 def values_of_chain(
     rewriter: Rewriter, op: Op, sources: tuple[DType, ...] = BYTES
-) -> tuple[Value, Array] | None:
-    """What a Quantize is a function of, and its result for each integer of that type, in order."""
+) -> tuple[Value, Array, Array] | None:
+    """What a Quantize is a function of; the reals and its results for each integer, in order."""
     constants = [rewriter.constant_array(v) for v in op.operands[1:] if v is not None]
     if any(array is None or array.size != 1 for array in constants):
         return None
@@ -114,7 +114,7 @@ def values_of_chain(
     reals = chain_results(rewriter, op.inputs[0], {source: integers})
     scalars = [_result(rewriter, v, {}) for v in op.operands[1:]]
     (values,) = op.kind.evaluate((reals, *scalars))
-    return (source, np.asarray(values)) if values.shape == integers.shape else None
+    return (source, reals, np.asarray(values)) if values.shape == integers.shape else None
 
 
 @rule("quantize(f(dequantize(x))) = table(x)", Quantize)
@@ -123,7 +123,7 @@ def tabulate(op: Op, rewriter: Rewriter) -> Replacement:
     found = values_of_chain(rewriter, op)
     if found is None:
         return None
-    source, quantities = found
+    source, _, quantities = found
     if op.result.type.dtype is DType.I8:
         return (_cheapest(rewriter, op, source, quantities),)
     if op.result.type.dtype is not DType.U8:

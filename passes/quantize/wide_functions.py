@@ -1,7 +1,7 @@
 """Functions of one 16-bit tensor become interpolated tables; softmax of one becomes integers.
 
-A table of all 65,536 values would be too large for the chips that are meant; as few straight lines
-are taken as are nowhere more than one step off what the float ops give.
+A table of all 65,536 values would be too large for the chips that are meant; straight lines are
+taken that are nowhere more than one step off what the float ops give.
 """
 
 import math
@@ -10,7 +10,7 @@ import numpy as np
 
 from lepton_cc.ir.dtype import DType, integer_bounds
 from lepton_cc.ir.graph import Op
-from lepton_cc.ir.ops.fixed_point import interpolated
+from lepton_cc.ir.ops.fixed_point import divided, interpolated
 from lepton_cc.ir.ops.quantization import Quantize
 from lepton_cc.ir.ops.reduce import Softmax
 from lepton_cc.ir.ops.wide_functions import EXPONENTIAL_FRACTION, InterpolatedTable, WideSoftmax
@@ -23,38 +23,68 @@ _WORDS = (DType.I16, DType.U16)
 # Unsigned bytes become signed ones first.
 _RESULTS = (DType.I8, *_WORDS)
 _FEWEST_BITS, _MOST_BITS = 4, 12
+# What entries stay below, and their bits behind the point.
+_FAR = 1 << 29
+_FRACTION = 8
+# The share of results within the bounds that may be a step off, if more lines help.
+_OFF = 0.01
 
 
 @rule("quantize(f(dequantize(x))) = interpolated_table(x) of 16 bits", Quantize)
 def tabulate_words(op: Op, rewriter: Rewriter) -> Replacement:
     """Any chain or tree of pointwise ops, if straight lines come within a step of it."""
     dtype = op.result.type.dtype
+    by = quantized(rewriter, op)
     found = values_of_chain(rewriter, op, _WORDS) if dtype in _RESULTS else None
-    if found is None:
+    if found is None or by is None:
         return None
-    source, values = found
-    entries = straight_lines(values.astype(np.int64), *integer_bounds(dtype))
+    source, reals, values = found
+    low, high = integer_bounds(dtype)
+    with np.errstate(all="ignore"):
+        ratios = np.nan_to_num(np.asarray(reals, np.float32) / by.scale).astype(np.float64)
+    shifted = (ratios + by.range.zero_point) * 2.0**_FRACTION
+    free = np.rint(np.clip(shifted, -_FAR, _FAR)).astype(np.int64)
+    entries = straight_lines(values.astype(np.int64), free, low, high)
     if entries is None:
         return None
-    return (rewriter.emit(InterpolatedTable(Tensor(entries.astype(dtype.numpy))), source),)
+    table = Tensor(entries.astype(_entries_type(entries).numpy))
+    return (rewriter.emit(InterpolatedTable(table, _FRACTION, by.range), source),)
 
 
-def straight_lines(values: Array, low: int, high: int) -> Array | None:
-    """The fewest entries that come within a step of all 65,536 values; None if 4,097 do not do.
+def _entries_type(entries: Array) -> DType:
+    for dtype in _WORDS:
+        low, high = integer_bounds(dtype)
+        if low <= entries.min() and entries.max() <= high:
+            return dtype
+    return DType.I32
 
-    Entries are the values themselves; the last one continues the line through the last two values
-    that are known, so that the highest value is met.
+
+def straight_lines(values: Array, free: Array, low: int, high: int) -> Array | None:
+    """The fewest entries that come close to all 65,536 values; None if 4,097 are too few.
+
+    `free` are the values in steps of 2^-_FRACTION, before they were rounded and clamped to
+    low..high; entries are taken of them, so that saturation makes no corners. Close is nowhere more
+    than a step off, and nearly nowhere a step. The last entry continues the line through the last
+    interval, so that the highest value is met.
     """
-    position = np.arange(values.size)
+    found: Array | None = None
+    inside = int(np.count_nonzero((low < values) & (values < high)))
     for bits in range(_FEWEST_BITS, _MOST_BITS + 1):
-        step_bits = 16 - bits
-        step = 1 << step_bits
-        first, last = int(values[-step]), int(values[-1])
-        end = first if step == 1 else first + round((last - first) * step / (step - 1))
-        entries = np.append(values[::step], np.clip(end, low, high))
-        if np.abs(interpolated(entries, position, step_bits) - values).max() <= 1:
+        entries = _entries(free, 1 << (16 - bits))
+        lines = interpolated(entries, np.arange(values.size), 16 - bits)
+        off = np.abs(np.clip(divided(lines, _FRACTION), low, high) - values)
+        if off.max() > 1:
+            continue
+        if off.sum() <= _OFF * inside:
             return entries
-    return None
+        found = entries
+    return found
+
+
+def _entries(free: Array, step: int) -> Array:
+    first, last = int(free[-step]), int(free[-1])
+    end = first + round((last - first) * step / (step - 1))
+    return np.append(free[::step], max(-_FAR, min(end, _FAR)))
 
 
 @rule("quantize(softmax(dequantize(x))) = wide_softmax(x) of 16 bits", Quantize)

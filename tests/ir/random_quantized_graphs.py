@@ -230,11 +230,12 @@ def _words(sketch: _Sketch) -> None:
     scale = make(np.asarray(sketch.scale(20, 400), np.float32), name="scale")
     wide = sketch.add(Requantize(sketch.range(dtype), sketch.zero_point()), x, scale)
     if sketch.boolean():
-        result = sketch.one_of((DType.I8, DType.I16, DType.U16))
+        stored = sketch.one_of((DType.I16, DType.U16, DType.I32))
         size = (1 << sketch.integer(1, 12)) + 1
-        drawn = rng.integers(*integer_bounds(result), size, endpoint=True)
-        entries = drawn.astype(result.numpy)
-        y = sketch.add(InterpolatedTable(Tensor(entries)), wide)
+        low, high = integer_bounds(stored) if stored is not DType.I32 else (-(1 << 29), 1 << 29)
+        entries = rng.integers(low, high, size, endpoint=True).astype(stored.numpy)
+        range_ = sketch.range(sketch.one_of((DType.I8, DType.I16, DType.U16)))
+        y = sketch.add(InterpolatedTable(Tensor(entries), sketch.integer(0, 14), range_), wide)
     else:
         tables = exponential_tables(np.float32(sketch.scale(1e-5, 1e-2)))
         numbers = sketch.integer(0, (1 << 31) - 1), sketch.integer(20, 60)

@@ -15,7 +15,7 @@ from lepton_cc.frontend.importer import import_model
 from lepton_cc.ir.graph import Graph
 from lepton_cc.ir.interpreter import interpret
 from lepton_cc.ir.ops.conv import Conv
-from lepton_cc.ir.ops.fixed_point import interpolated
+from lepton_cc.ir.ops.fixed_point import divided, interpolated
 from lepton_cc.ir.ops.wide_functions import InterpolatedTable, WideSoftmax
 from lepton_cc.ir.tensor import Array
 from lepton_cc.passes.manager import PassManager
@@ -92,10 +92,15 @@ CASES = {
     "concat": _one("Concat", "b", axis=1),
     "softmax": _one("Softmax", axis=-1),
     # Straight lines.
-    "sigmoid": _one("Sigmoid", off=0.4),
-    "tanh": _one("Tanh", off=0.4),
-    "gelu": _one("Gelu", off=0.4),
-    "scaled": Case(_of_scalar("Mul", 0.37).nodes, _of_scalar("Mul", 0.37).constants, off=0.5),
+    "sigmoid": _one("Sigmoid", off=0.05),
+    "tanh": _one("Tanh", off=0.05),
+    "gelu": _one("Gelu", off=0.05),
+    "square, saturated": Case(
+        (helper.make_node("Pow", ["a", "k"], ["p"]), helper.make_node("Mul", ["p", "l"], ["c"])),
+        {"k": np.asarray(2, np.float32), "l": np.asarray(40, np.float32)},
+        off=0.2,
+    ),
+    "scaled": Case(_of_scalar("Mul", 0.37).nodes, _of_scalar("Mul", 0.37).constants, off=0.05),
 }
 UNARY = ("sigmoid", "tanh", "gelu", "scaled")
 
@@ -174,18 +179,30 @@ def test_functions_of_words_are_straight_lines_and_softmax_is_integer() -> None:
 
 def test_lines_meet_both_ends_and_stay_within_a_step() -> None:
     x = np.arange(1 << 16)
-    values = np.rint(30000 * np.tanh((x - 32768) / 9000)).astype(np.int64)
-    entries = straight_lines(values, -32768, 32767)
+    reals = 30000 * np.tanh((x - 32768) / 9000)
+    values = np.rint(reals).astype(np.int64)
+    entries = straight_lines(values, np.rint(reals * 256).astype(np.int64), -32768, 32767)
     assert entries is not None
     bits = 16 - (len(entries) - 1).bit_length() + 1
-    assert np.abs(interpolated(entries, x, bits) - values).max() <= 1
+    off = np.abs(divided(interpolated(entries, x, bits), 8) - values)
+    assert off.max() <= 1
+    assert np.mean(off) <= 0.01
 
 
 def test_corners_are_no_lines() -> None:
     # Far from the ends of an interval; a step in the middle of one.
     x = np.arange(1 << 16)
-    assert straight_lines(np.abs(x - 32771) * 4 % 32768, 0, 65535) is None
-    assert straight_lines(np.where(x < 12345, 0, 20000), 0, 65535) is None
+    for values in (np.abs(x - 32771) * 4 % 32768, np.where(x < 12345, 0, 20000)):
+        assert straight_lines(values, values * 256, 0, 65535) is None
+
+
+def test_saturation_makes_no_corners() -> None:
+    free = (np.arange(1 << 16) - 32768) * 5
+    values = np.clip(free, -32768, 32767)
+    assert straight_lines(values, values * 256, -32768, 32767) is None
+    entries = straight_lines(values, free * 256, -32768, 32767)
+    assert entries is not None
+    assert len(entries) == 17
 
 
 def test_deep_convolution_is_split_into_bytes() -> None:
