@@ -14,8 +14,6 @@ from lepton_cc.emulator.devices import ClockedDevice
 
 # How late the core may see what a device did by itself, in instructions.
 _SLICE = 1024
-# How late it may see that it has enabled interrupts, when a line is raised.
-_MASKED_SLICE = 64
 _SLEEP_CYCLES = 1 << 20
 
 # RISC-V Instruction Set Manual, volume II: machine-level CSRs.
@@ -47,7 +45,8 @@ class DeviceClock:
     def set_alarm(self) -> None:
         """Has the core paused when something may have happened that it did not do itself."""
         if self._line():
-            self._counter.set_alarm(0 if self._is_enabled() else _MASKED_SLICE)
+            # After one block: it may be the one that enables interrupts, the next disable them.
+            self._counter.set_alarm(0 if self._is_enabled() else 1)
         elif any(device.is_busy for device in self._devices):
             self._counter.set_alarm(_SLICE)
         else:

@@ -77,12 +77,13 @@ class Session:
         self._board = BoardDevice(
             stop=self._core.emu_stop, begin=self._mark_begin, end=self._mark_end
         )
-        self._clock = DeviceClock(
-            self._core, self._counter, [d for d in devices if isinstance(d, ClockedDevice)]
-        )
         self._map_memory()
         for device in (self._board, *devices):
             device.connect(self)
+        self._clock = DeviceClock(
+            self._core, self._counter, [d for d in devices if isinstance(d, ClockedDevice)]
+        )
+        for device in (self._board, *devices):
             self._map_device(device)
         self._core.hook_add(unicorn.UC_HOOK_INTR, self._enter_trap)
         self._core.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._note_bad_access)
@@ -124,6 +125,7 @@ class Session:
                 model returned an error.
         """
         started = time.perf_counter()
+        self._clock.set_alarm()
         try:
             self._core.emu_start(self._image.entry, self._image.flash.end)
             while self._goes_on():

@@ -13,12 +13,13 @@ static lpt_code prepare_outputs(const lpt_model *model, const lpt_memory *memory
         return LPT_ERROR_MISSING_BUFFER;
     }
     for (port = 0u; port < model->num_outputs; ++port) {
-        volatile uint8_t *bytes = (volatile uint8_t *)memory->outputs[port];
+        const uint32_t size_bytes = lpt_driver_port_bytes(model, model->num_inputs + port);
+        uint8_t *bytes = (uint8_t *)memory->outputs[port];
 
         if (bytes == NULL) {
             return LPT_ERROR_MISSING_BUFFER;
         }
-        for (i = 0u; i < lpt_driver_port_bytes(model, model->num_inputs + port); ++i) {
+        for (i = 0u; i < size_bytes; ++i) {
             bytes[i] = STALE;
         }
     }
