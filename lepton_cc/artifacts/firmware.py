@@ -16,6 +16,7 @@ from lepton_cc.linking import (
     board_source,
     find_toolchain,
     link_elf,
+    npu_sources,
 )
 from lepton_cc.report import MemoryReport
 
@@ -73,6 +74,7 @@ def link_firmware(
             toolchain=toolchain,
             out=folder / f"{program.name}.elf",
             include_dirs=[folder],
+            extra_sources=npu_sources() if program.engine is not None else (),
         )
         return Firmware(image.path.read_bytes(), image.flash_bytes, image.sram_bytes)
 
