@@ -38,6 +38,12 @@ class Config(ctypes.Structure):
     ]  # fmt: skip
 
 
+class Port(ctypes.Structure):
+    """lpt_port."""
+
+    _fields_ = [("rate", _U32), ("latency", _U32)]
+
+
 class Cycles(ctypes.Structure):
     """lpt_cycles; fields as in `PacketCycles`."""
 
@@ -113,7 +119,7 @@ def emulator_library() -> ctypes.CDLL:
     library = load_library()
     void, u32 = ctypes.c_void_p, _U32
     signatures = {
-        "lpt_config_native": (ctypes.c_int32, [ctypes.POINTER(Config), u32, _U64, _U64]),
+        "lpt_config_native": (ctypes.c_int32, [ctypes.POINTER(Config), u32, Port, Port]),
         "lpt_emulator_bytes": (ctypes.c_size_t, [ctypes.POINTER(Config)]),
         "lpt_emulator_create": (
             void,

@@ -102,9 +102,11 @@ class Engine:
     def run(self, stream: bytes, *, watchdog: int = 0, record: bool = False) -> EngineRun:
         """Runs a stream from its CHECK to END or to a fault.
 
-        An engine that stands in FAULT is reset before, which clears SPM and WBUF. `watchdog` is
+        A run that goes on is halted before; an engine that stands in FAULT is reset, which clears
+        SPM and WBUF. `watchdog` is
         in cycles, 0 for the default of 2^30. `record` fills `packets` of the result.
         """
+        self.store("CTRL", Control.HALT)
         if self.status is Status.FAULT:
             self.reset()
         self.bind(Region.STREAM, stream)

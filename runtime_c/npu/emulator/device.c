@@ -25,6 +25,11 @@
 #define MAX_DECODER_WEIGHTS 256u
 #define MAX_MEMORY_BYTES (1u << LPT_OFFSET_BITS)
 
+/* lepton_cc/npu/abi.py has the same layouts. */
+LEPTON_STATIC_ASSERT(sizeof(lpt_config) == 4u * (24u + 2u * 5u * LPT_MAX_MODES), config_layout);
+LEPTON_STATIC_ASSERT(sizeof(lpt_cycles) == 80u, cycles_layout);
+LEPTON_STATIC_ASSERT(sizeof(lpt_retired) == 32u + sizeof(lpt_cycles), retired_layout);
+
 static size_t aligned(size_t size)
 {
     return (size + (ALIGNMENT - 1u)) / ALIGNMENT * ALIGNMENT;

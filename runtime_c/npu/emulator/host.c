@@ -4,6 +4,11 @@
 
 #include <string.h>
 
+#include "lepton/lepton.h"
+
+/* lepton_cc/npu/abi.py has the same layouts. */
+LEPTON_STATIC_ASSERT(sizeof(lpt_window) == 2u * sizeof(void *) + 8u, window_layout);
+
 static const lpt_window *window_of(const lpt_host_memory *memory, uint32_t address,
                                    uint32_t size_bytes)
 {

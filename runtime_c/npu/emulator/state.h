@@ -12,7 +12,7 @@
 #define LPT_PREFETCH_BYTES 4096u
 #define LPT_MAX_BLOCK 16u                     /* pixels computed together */
 #define LPT_MAX_SUMS (2u * LPT_MAX_CHANNELS)  /* of a block */
-#define LPT_WEIGHTS_PER_BYTE 8u               /* no encoding holds more */
+#define LPT_WEIGHTS_PER_BYTE 8u               /* of SPM: the most that a slice holds */
 
 LEPTON_STATIC_ASSERT(LPT_MAX_SUMS >= LPT_MAX_CHANNELS, a_pixel_fits);
 

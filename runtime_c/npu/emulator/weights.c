@@ -37,37 +37,60 @@ static size_t decode_raw4(const uint8_t *bytes, size_t size_bytes, size_t count,
     return used;
 }
 
+/* A mask byte and the nonzero weights of a block; what it took, 0 if it is wrong. */
+static size_t decode_block(const uint8_t *bytes, size_t size_bytes, size_t count, int8_t *weights)
+{
+    size_t used = 1u;
+    uint32_t mask;
+    size_t bit;
+
+    if (size_bytes == 0u) {
+        return 0u;
+    }
+    mask = bytes[0];
+    if (mask >> count != 0u) {
+        return 0u;
+    }
+    for (bit = 0u; bit < count; ++bit) {
+        if ((mask >> bit & 1u) != 0u) {
+            if (used == size_bytes) {
+                return 0u;
+            }
+            weights[bit] = (int8_t)bytes[used];
+            ++used;
+        }
+    }
+    return used;
+}
+
 static size_t decode_bitmap(const uint8_t *bytes, size_t size_bytes, size_t count,
                             int8_t *weights)
 {
     size_t used = 0u;
+    uint32_t blocks = 0u; /* of the group at hand; bit 0 is the next one */
     size_t i;
 
-    for (i = 0u; i < count; i += BLOCK) {
+    memset(weights, 0, count);
+    for (i = 0u; i < count; i += BLOCK, blocks >>= 1) {
         const size_t in_block = count - i < BLOCK ? count - i : BLOCK;
-        uint32_t mask;
-        size_t bit;
+        size_t block_bytes = 0u;
 
-        if (used == size_bytes) {
-            return 0u;
+        if (i % (BLOCK * BLOCK) == 0u) {
+            if (used == size_bytes) {
+                return 0u;
+            }
+            blocks = bytes[used];
+            ++used;
         }
-        mask = bytes[used];
-        ++used;
-        if (mask >> in_block != 0u) {
-            return 0u;
-        }
-        for (bit = 0u; bit < in_block; ++bit) {
-            weights[i + bit] = 0;
-            if ((mask >> bit & 1u) != 0u) {
-                if (used == size_bytes) {
-                    return 0u;
-                }
-                weights[i + bit] = (int8_t)bytes[used];
-                ++used;
+        if ((blocks & 1u) != 0u) {
+            block_bytes = decode_block(bytes + used, size_bytes - used, in_block, weights + i);
+            if (block_bytes == 0u) {
+                return 0u;
             }
         }
+        used += block_bytes;
     }
-    return used;
+    return blocks == 0u ? used : 0u;
 }
 
 static size_t decode(const lpt_config *config, uint32_t encoding, const uint8_t *bytes,
@@ -142,8 +165,7 @@ static bool decode_slice(lpt_emulator *emulator, const lpt_weights_shape *shape,
     const size_t count = (size_t)shape->outputs * shape->products;
     size_t used;
 
-    /* No encoding takes less than an eighth of a byte a weight: larger shapes need no buffer. */
-    if (count > LPT_WEIGHTS_PER_BYTE * size_bytes || count > emulator->max_weights) {
+    if (count > emulator->max_weights) {
         return false;
     }
     used = decode(&emulator->config, shape->slice.encoding, bytes, size_bytes, count,

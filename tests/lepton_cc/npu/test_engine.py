@@ -136,6 +136,15 @@ def test_halt_ends_what_has_begun() -> None:
     assert device.run(content).status is Status.DONE
 
 
+def test_a_run_halts_the_one_before() -> None:
+    device = engine()
+    content = stream(*[NOP] * 9)
+    device.bind(Region.STREAM, content)
+    device.start(len(content))
+    device.advance(SETUP + 1)
+    assert device.run(stream(NOP)).counters.packets == 3
+
+
 def test_after_a_fault_only_a_reset_helps() -> None:
     device = engine(output0=bytearray(64))
     device.scratchpad[:] = 7
