@@ -1,5 +1,6 @@
 """CONV, DEPTHWISE, SEPARABLE, POOL: a row of results from the rows of input under the window."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +33,7 @@ from lepton_cc.codegen.npu.weights.slices import CHANNEL_BYTES, DecodedSlice, de
 Wide = npt.NDArray[np.int64]
 Booleans = npt.NDArray[np.bool_]
 _WEIGHTS_PER_LANE = 8
+_WEIGHTS_PER_BYTE = 8  # of SPM: the limit of a slice
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,8 @@ def read_slice(
     member = machine.member
     tile = member.modes[mode].outputs if len(shape) == 4 else member.depthwise_modes[mode].channels
     groups = packet.integer("groups") if len(shape) == 4 else 1
+    if math.prod(shape) > _WEIGHTS_PER_BYTE * member.spm_bytes:
+        raise EngineFault(Fault.WEIGHT_STREAM, word, address)
     encoding = Encoding(packet.integer(f"{prefix}encoding"))
     lanes = member.decoder_weights // _WEIGHTS_PER_LANE
     try:

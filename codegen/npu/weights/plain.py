@@ -1,4 +1,4 @@
-"""Encodings without a code: a byte or four bits a weight, or a bitmap with the nonzero bytes."""
+"""Encodings without a code: a byte or four bits a weight, or bitmaps with the nonzero bytes."""
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +9,7 @@ from lepton_cc.codegen.npu.weights.order import Weights
 Bytes = npt.NDArray[np.uint8]
 
 _BLOCK = 8
+_GROUP = 64
 
 
 def fits_four_bits(stream: Weights) -> bool:
@@ -46,45 +47,73 @@ def decode_raw4(content: Bytes, count: int) -> tuple[Weights, int]:
     return stream, size
 
 
+def _in_blocks(stream: Weights) -> Bytes:
+    """The weights with zeros behind them, `[groups, blocks of a group, weights of a block]`."""
+    groups = -(-stream.size // _GROUP)
+    padded = np.zeros(groups * _GROUP, np.uint8)
+    padded[: stream.size] = stream.view(np.uint8)
+    return padded.reshape(groups, _BLOCK, _BLOCK)
+
+
 def bitmap_size(stream: Weights) -> int:
     """Bytes of BITMAP."""
-    return -(-stream.size // _BLOCK) + int(np.count_nonzero(stream))
+    nonzero = _in_blocks(stream) != 0
+    return len(nonzero) + int(nonzero.any(axis=2).sum()) + int(nonzero.sum())
+
+
+def _pack(bits: npt.NDArray[np.bool_]) -> Bytes:
+    return np.packbits(bits, axis=-1, bitorder="little")[..., 0]
 
 
 def encode_bitmap(stream: Weights) -> Bytes:
-    """BITMAP: of each block of 8 a mask byte, then its nonzero weights."""
-    blocks = -(-stream.size // _BLOCK)
-    rows = np.zeros((blocks, 1 + _BLOCK), np.uint8)
-    padded = np.zeros(blocks * _BLOCK, np.uint8)
-    padded[: stream.size] = stream.view(np.uint8)
-    rows[:, 1:] = padded.reshape(blocks, _BLOCK)
-    stored = rows != 0
-    rows[:, 0] = np.packbits(stored[:, 1:], axis=1, bitorder="little")[:, 0]
+    """BITMAP: bytes that say which blocks of 64 weights are not 0; of these masks and weights."""
+    blocks = _in_blocks(stream)
+    nonzero = blocks != 0
+    parts = np.zeros((blocks.shape[0], 1 + _BLOCK * (1 + _BLOCK)), np.uint8)
+    stored = np.zeros(parts.shape, np.bool_)
+    of_blocks = parts[:, 1:].reshape(-1, _BLOCK, 1 + _BLOCK)  # views of `parts` and `stored`
+    stored_of_blocks = stored[:, 1:].reshape(-1, _BLOCK, 1 + _BLOCK)
+    parts[:, 0] = _pack(nonzero.any(axis=2))
+    of_blocks[:, :, 0] = _pack(nonzero)
+    of_blocks[:, :, 1:] = blocks
     stored[:, 0] = True
-    encoded: Bytes = rows[stored]
+    stored_of_blocks[:, :, 0] = nonzero.any(axis=2)
+    stored_of_blocks[:, :, 1:] = nonzero
+    encoded: Bytes = parts[stored]
     return encoded
 
 
 def decode_bitmap(content: Bytes, count: int) -> tuple[Weights, int]:
     """The weights, and the bytes that they took."""
-    blocks = -(-count // _BLOCK)
-    masks, position = bytearray(), 0
     known = content.tobytes()
-    for _ in range(blocks):
-        if position >= len(known):
-            raise WeightStreamError(f"bitmap ends before block {len(masks)} of {blocks}")
-        masks.append(known[position])
-        position += 1 + known[position].bit_count()
+    masks = np.zeros(-(-count // _GROUP) * _BLOCK, np.uint8)
+    control: list[int] = []  # positions of bytes that are no weights
+    position = 0
+    for group in range(-(-count // _GROUP)):
+        control.append(position)
+        used = _byte(known, position)
+        position += 1
+        for block in range(_BLOCK):
+            if used >> block & 1:
+                control.append(position)
+                mask = _byte(known, position)
+                masks[_BLOCK * group + block] = mask
+                position += 1 + mask.bit_count()
+        if group == count // _GROUP and used >> -(-(count % _GROUP) // _BLOCK):
+            raise WeightStreamError("bits behind the last block are not 0")
     if position > len(known):
         raise WeightStreamError("bitmap ends inside the last block")
-    bits = np.unpackbits(np.frombuffer(masks, np.uint8), bitorder="little").astype(np.bool_)
+    bits = np.unpackbits(masks, bitorder="little").astype(np.bool_)
     if bits[count:].any():
         raise WeightStreamError("bits behind the last weight are not 0")
-    sizes = np.frombuffer(masks, np.uint8)
-    counts = np.bitwise_count(sizes).astype(np.int64)
-    mask_positions = np.cumsum(counts + 1) - counts - 1
-    nonzero = np.ones(position, np.bool_)
-    nonzero[mask_positions] = False
-    stream = np.zeros(blocks * _BLOCK, np.uint8)
-    stream[bits] = content[:position][nonzero]
+    is_weight = np.ones(position, np.bool_)
+    is_weight[control] = False
+    stream = np.zeros(bits.size, np.uint8)
+    stream[bits] = content[:position][is_weight]
     return stream[:count].view(np.int8), position
+
+
+def _byte(known: bytes, position: int) -> int:
+    if position >= len(known):
+        raise WeightStreamError("bitmap ends too early")
+    return known[position]

@@ -95,7 +95,8 @@ def test_bytes_of_each_encoding_are_those_of_the_specification() -> None:
         # -2: one, 0: six, 1: one, 3: one; codes 0: 0, -2: 10, 1: 110, 3: 111 (by length, symbol).
         Encoding.RAW8: "010000fe0000000003000000",
         Encoding.RAW4: "01e0000003" + "000000",
-        Encoding.BITMAP: "0901fe0103" + "000000",
+        # Both blocks hold something, the first one at 0 and 3, the second one at 0.
+        Encoding.BITMAP: "03" + "0901fe" + "0103" + "0000",
         # lanes 2; weights 0, 2, 4, 6, 8 in lane 0: 110 0 0 0 111; 1, 3, 5, 7 in lane 1: 0 10 0 0
         Encoding.PREFIX: "fe050000" + "02000100" + "02313000" + "c301" + "02" + "00",
     }
@@ -117,6 +118,18 @@ def test_bytes_of_each_encoding_are_those_of_the_specification() -> None:
     )
     assert np.array_equal(decoded.weights, weights)
     assert len(found[Encoding.PREFIX]) == 8 + 16
+
+
+def test_blocks_of_zeros_take_a_bit() -> None:
+    weights = np.zeros((1, 1, 130, 1), np.int8)
+    weights[0, 0, [9, 15, 129], 0] = [5, -1, 7]
+    scales, biases = np.ones(1, np.float32), np.zeros(1, np.int32)
+    found = encode_slice(weights, scales, biases, tile=4, groups=1, lanes=2)
+    assert found.encoding is Encoding.BITMAP
+    assert found.content[8:] == bytes.fromhex("02" + "8205ff" + "00" + "01" + "0207")
+    damaged = found.content[:13] + b"\x03" + found.content[14:]
+    with pytest.raises(WeightStreamError):
+        decode_slice(damaged, Encoding.BITMAP, weights.shape, tile=4, groups=1, lanes=2)
 
 
 @pytest.mark.parametrize("limit", [3, 5, 15])
