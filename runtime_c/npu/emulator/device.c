@@ -73,13 +73,10 @@ static bool is_possible(const lpt_config *config)
            modes_are_possible(config);
 }
 
+/* Of a slice; products of an output and channels of a depthwise stage are no more than that. */
 static size_t max_weights(const lpt_config *config)
 {
-    const size_t largest =
-        config->spm_bytes > config->wbuf_bytes ? config->spm_bytes : config->wbuf_bytes;
-    const size_t weights = LPT_WEIGHTS_PER_BYTE * largest;
-
-    return weights > LPT_MAX_CHANNELS ? weights : LPT_MAX_CHANNELS;
+    return LPT_WEIGHTS_PER_BYTE * (size_t)config->spm_bytes;
 }
 
 /* What lies behind the state, in this order. */

@@ -18,6 +18,7 @@ from lepton_cc.codegen.npu.isa.registers import (
     Status,
 )
 from lepton_cc.npu import Engine
+from tests.codegen.npu.random_streams import machine_of, random_stream
 from tests.lepton_cc.npu.engine_streams import (
     FENCE,
     MACHINE,
@@ -204,6 +205,26 @@ def test_tokens_order_two_queues() -> None:
     assert by_place[4].begin == by_place[4].completion == transfer + SETUP
     assert run.counters.token_stalls == transfer - SETUP
     assert run.counters.cycles == transfer + SETUP
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_counters_split_the_run(seed: int) -> None:
+    """Of what retires each term is charged once; the rest of the time are TOKEN_STALLS."""
+    machine = machine_of((64, 128, 256, 1024)[seed % 4])
+    case = random_stream(seed, machine)
+    run = Engine(machine, case.memory()).run(case.stream, record=True)
+    assert run.fault is None
+    counters, compute = run.counters, [p for p in run.packets if p.opcode is not Opcode.DMA]
+    busy = sum(packet.completion - packet.begin for packet in compute)
+    assert counters.setup_cycles == sum(packet.cycles.setup for packet in compute)
+    assert counters.array_cycles == sum(packet.cycles.array for packet in compute)
+    stalls = counters.epilogue_stalls + counters.spm_stalls + counters.weight_stalls
+    assert counters.setup_cycles + counters.array_cycles + stalls == busy
+    assert counters.token_stalls == counters.cycles - busy
+    assert counters.dma_cycles == sum(packet.cycles.transfer for packet in run.packets)
+    assert counters.macs == sum(packet.cycles.macs for packet in compute)
+    assert counters.packets == len(run.packets)
+    assert counters.cycles == run.packets[-1].completion
 
 
 def test_of_two_that_want_a_token_the_earlier_gets_it() -> None:
