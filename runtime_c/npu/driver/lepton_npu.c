@@ -3,7 +3,7 @@
 #include "driver.h"
 
 /* What generated code knows of the driver's codes. */
-static lepton_status status_of(lpt_code code)
+static lepton_status status_of(lpt_code code, const void *arena)
 {
     switch (code) {
     case LPT_OK:
@@ -12,7 +12,8 @@ static lepton_status status_of(lpt_code code)
     case LPT_ERROR_MISSING_BUFFER:
         return LEPTON_ERROR_NULL_ARGUMENT;
     case LPT_ERROR_MISALIGNED_BUFFER:
-        return LEPTON_ERROR_MISALIGNED_BUFFER;
+        return (uintptr_t)arena % LEPTON_ARENA_ALIGNMENT != 0u ? LEPTON_ERROR_MISALIGNED_ARENA
+                                                               : LEPTON_ERROR_MISALIGNED_BUFFER;
     default:
         return LEPTON_ERROR_DEVICE;
     }
@@ -27,15 +28,12 @@ lepton_status lepton_npu_invoke(const void *payload, uint32_t segment, void *are
     lpt_job job;
     lpt_code code;
 
-    if ((uintptr_t)arena % LEPTON_ARENA_ALIGNMENT != 0u) {
-        return LEPTON_ERROR_MISALIGNED_ARENA;
-    }
     code = lpt_probe(&device, lepton_npu_bus());
     if (code == LPT_OK) {
         code = lpt_load_again(&model, &device, payload, lpt_payload_bytes(payload));
     }
     if (code != LPT_OK) {
-        return status_of(code);
+        return status_of(code, arena);
     }
     memory.arena = arena;
     memory.arena_bytes = model.arena_bytes;
@@ -49,5 +47,5 @@ lepton_status lepton_npu_invoke(const void *payload, uint32_t segment, void *are
     if (code == LPT_OK) {
         code = lpt_invoke(&job);
     }
-    return status_of(code);
+    return status_of(code, arena);
 }
