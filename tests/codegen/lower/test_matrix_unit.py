@@ -31,6 +31,7 @@ from lepton_cc.ir.rewrite import Statistics
 from lepton_cc.ir.types import TensorType
 from lepton_cc.levels import LEVELS, OptLevel
 from lepton_cc.passes.fuse_elementwise import FuseElementwise
+from lepton_cc.passes.manager import PassManager
 from lepton_cc.thread_pool import ThreadPool
 from tests.codegen.c.c_compiler import COMPILERS, c_source, call, compiled
 from tests.codegen.c.kernels import sample
@@ -151,6 +152,29 @@ def test_threads_and_a_residual(columns: int, monkeypatch: pytest.MonkeyPatch) -
     executable = Executable(program, 1)
     for pool in (None, ThreadPool(2), ThreadPool(5)):
         np.testing.assert_array_equal(executable.run(inputs, threads=pool)["y"], expected)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("strides", [(1, 1), (2, 1)])
+def test_padded_convolution_on_its_way_through_the_passes(
+    strides: tuple[int, int], groups: int
+) -> None:
+    """Signed input with a zero point, which is what pads; groups are not for matrices."""
+    if not runs_on_this_machine(TARGET):
+        pytest.skip(f"this machine does not run {TARGET.name}")
+    builder = GraphBuilder("padded")
+    x = builder.input("x", TensorType(DType.I8, (2, 9, 21, 10)))
+    weights = builder.constant(whole_range(DType.I8, 3, 3, 10 // groups, 22, seed=6))
+    window = Window((3, 3), strides, (1, 1), (1, 0), (1, 2))
+    total = builder.emit(Conv(window, groups, -17), x, weights)
+    graph = builder.finish([total], ["y"])
+    level = LEVELS[OptLevel.O3]
+    prepared = PassManager(level.pipeline(TARGET)).run(graph)
+    program = assemble(prepared, "case", TARGET, level.schedule)
+    assert any(f.kernel.matrices for f in program.kernels) is (groups == 1)
+    inputs = {"x": whole_range(DType.I8, 2, 9, 21, 10, seed=7)}
+    result = Executable(program, 1).run(inputs)["y"]
+    np.testing.assert_array_equal(result, interpret(graph, inputs)["y"])
 
 
 @pytest.mark.skipif(not COMPILERS, reason="no C compiler")
