@@ -116,8 +116,9 @@ class Device:
     def run(self, stream: bytes) -> RunResult:
         """Run a stream, which becomes region STREAM, from QBASE 0."""
         self._content[Region.STREAM] = np.frombuffer(stream, np.uint8)
-        memories = Memories(self._content, self._attributes)
-        writable = {r for r, a in self._attributes.items() if a & RegionAttribute.WRITE}
+        attributes = {region: self._attributes[region] for region in self._content}
+        memories = Memories(self._content, attributes)
+        writable = {r for r, a in attributes.items() if a & RegionAttribute.WRITE}
         sizes = {region: content.size for region, content in self._content.items()}
         configuration = Configuration(
             self.machine.member.macs, self.capabilities, sizes, frozenset(writable)

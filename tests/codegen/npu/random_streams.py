@@ -11,7 +11,7 @@ import numpy as np
 
 from lepton_cc.codegen.npu.isa.assemble import FieldValue, Packet, encode_stream
 from lepton_cc.codegen.npu.isa.packets import Elementwise, Epilogue, Opcode, Pool
-from lepton_cc.codegen.npu.isa.regions import Address, Region
+from lepton_cc.codegen.npu.isa.regions import WRITABLE, Address, Region
 from lepton_cc.codegen.npu.isa.registers import ABI_MAJOR, ABI_MINOR
 from lepton_cc.codegen.npu.machine import Machine, Port, System, native
 from lepton_cc.codegen.npu.semantics.device import capabilities_of
@@ -51,7 +51,7 @@ def check_packet(machine: Machine, regions: dict[Region, bytes]) -> Packet:
         "capabilities": int(capabilities_of(machine)),
         "spm_bytes": 4 * SPM_USED,
         "wbuf_bytes": machine.member.wbuf_bytes,
-        "write_mask": 1 << Region.OUTPUT0 | 1 << Region.SPM | 1 << Region.TRACE,
+        "write_mask": sum(1 << region for region in (*regions, Region.SPM) if region in WRITABLE),
         **{f"region{region}_bytes": len(content) for region, content in regions.items()},
     }
     return Packet(Opcode.CHECK, fields)

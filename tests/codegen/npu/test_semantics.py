@@ -499,6 +499,16 @@ def test_the_watchdog_stops_what_would_end_too_late() -> None:
     assert run(Device(MACHINE, {}, watchdog=73), NOP, NOP, NOP).fault is None
 
 
+def test_a_region_that_is_not_bound_cannot_be_written() -> None:
+    check = check_packet(MACHINE, {})
+    fields = {**check.fields, "write_mask": 1 << Region.STATE}
+    stream = encode_stream(dataclasses.replace(check, fields=fields), [END])
+    result = Device(MACHINE, {}).run(stream)
+    assert result.fault is not None
+    assert (result.fault.code, result.fault.word) == (Fault.REGION_TOO_SMALL, 25)
+    assert Device(MACHINE, {Region.STATE: bytearray(4)}).run(stream).fault is None
+
+
 def test_attributes_can_be_taken_away() -> None:
     attributes: dict[int, RegionAttribute] = {Region.ARENA: RegionAttribute.WRITE}
     device = Device(MACHINE, {Region.ARENA: bytearray(64)}, attributes=attributes)
