@@ -91,7 +91,7 @@ def memory_report(program: Program, code: GeneratedCode) -> MemoryReport:
         flash_bytes=code.flash_bytes,
         inputs_bytes=_ports_bytes(program.inputs),
         outputs_bytes=_ports_bytes(program.outputs),
-        peak_layer="" if peak is None else _layer_name(peak),
+        peak_layer="" if peak is None else _layer_name(peak, program),
         peak_tensors=tuple(TensorFigure(b.name, b.size_bytes) for b in plan.peak_buffers),
     )
 
@@ -128,7 +128,7 @@ def _segment(number: int, call: Call, segment: int, program: Program) -> LayerRe
     counters = engine.timeline.counters
     return LayerReport(
         number=number,
-        operation=call.operation,
+        operation=_operation(call, program),
         nodes=call.location.nodes,
         result=call.result,
         dtype=call.result_type.dtype.value,
@@ -141,9 +141,17 @@ def _segment(number: int, call: Call, segment: int, program: Program) -> LayerRe
     )
 
 
-def _layer_name(call: Call) -> str:
-    nodes = f" ({call.location})" if call.location.nodes else ""
-    return f"{call.operation}{nodes}"
+def _operation(call: Call, program: Program) -> str:
+    """What the graph called it; of a segment, which has dozens of ops, how many layers."""
+    if call.segment is None or program.engine is None:
+        return call.operation
+    layers = program.engine.segments[call.segment].layers
+    return f"{len(layers)} layers of the engine"
+
+
+def _layer_name(call: Call, program: Program) -> str:
+    nodes = f" ({call.location})" if call.location.nodes and call.segment is None else ""
+    return f"{_operation(call, program)}{nodes}"
 
 
 def _ports_bytes(ports: tuple[Port, ...]) -> int:

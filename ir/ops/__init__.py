@@ -27,6 +27,7 @@ from lepton_cc.ir.ops.reduce import ArgFunction, ArgReduce, Reduce, ReduceFuncti
 from lepton_cc.ir.ops.resample import Resample
 from lepton_cc.ir.ops.scan import GruScan, LstmScan, RnnScan
 from lepton_cc.ir.ops.scatter import Scatter
+from lepton_cc.ir.ops.segment import EngineSegment
 from lepton_cc.ir.ops.topk import TopK
 from lepton_cc.ir.ops.wide_functions import InterpolatedTable, WideSoftmax
 
@@ -50,6 +51,7 @@ for _definition in (
     Pad,
     Gather,
     Fused,
+    EngineSegment,
     Requantize,
     QuantizedAdd,
     QuantizedMul,

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from lepton_cc.artifacts.archive import Member, write_archive
+from lepton_cc.artifacts.engine_files import check_scratchpad, engine_files, engine_report
 from lepton_cc.artifacts.firmware import Firmware, check_fit, link_firmware
 from lepton_cc.artifacts.header import header_text
 from lepton_cc.artifacts.manifest import manifest_document
@@ -16,7 +17,6 @@ from lepton_cc.codegen.c.weights import weights_assembly
 from lepton_cc.codegen.program import print_program
 from lepton_cc.compiler import Compilation
 from lepton_cc.engine_report.document import EngineReport
-from lepton_cc.engine_report.program_report import program_report
 from lepton_cc.generated_code import GeneratedCode, generate_code
 from lepton_cc.ir.diagnostics import UsageError
 from lepton_cc.ir.lir_file import write_lir
@@ -37,7 +37,6 @@ class EmitKind(enum.StrEnum):
     ELF = "elf"
 
 
-ENGINE_SUFFIX = "_engine.json"
 _MACHINE_CODE = frozenset({EmitKind.LIB, EmitKind.OBJ, EmitKind.ASM, EmitKind.LLVM, EmitKind.ELF})
 
 
@@ -69,10 +68,7 @@ class Artifacts:
     @cached_property
     def engine(self) -> EngineReport | None:
         """What the tensor engine does; None if the target has none."""
-        program = self.compilation.program
-        if program.target.engine is None:
-            return None
-        return program_report(program, self.compilation.fallbacks)
+        return engine_report(self.compilation)
 
     @cached_property
     def header(self) -> str:
@@ -106,15 +102,14 @@ class Artifacts:
         """
         program = self.compilation.program
         check_fit(program.target, self.memory)
+        if self.engine is not None:
+            check_scratchpad(self.engine)
         header = self.portable_header if _MACHINE_CODE.isdisjoint(kinds) else self.header
         files = {
             f"{program.name}.h": header.encode(),
             f"{program.name}.plan.json": program.plan.to_json().encode(),
         }
-        if program.engine is not None:
-            files[f"{program.name}.lpt"] = program.engine.payload
-        if self.engine is not None:
-            files[f"{program.name}{ENGINE_SUFFIX}"] = self.engine.to_json().encode()
+        files.update(engine_files(self.compilation, self.engine))
         for kind in kinds:
             files.update(_WRITERS[kind](self, program.name))
         return files

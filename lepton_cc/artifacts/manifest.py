@@ -153,11 +153,16 @@ def target_fields(target: Target) -> dict[str, object]:
     """A target as JSON."""
     fields = {field.name: getattr(target, field.name) for field in dataclasses.fields(target)}
     fields["regions"] = {region.name: region.size_bytes for region in target.regions}
-    fields["engine"] = None if target.engine is None else dataclasses.asdict(target.engine)
+    fields["engine"] = None if target.engine is None else _engine_fields(target.engine)
     return {
         name: value.value if isinstance(value, enum.Enum) else value
         for name, value in fields.items()
     }
+
+
+def _engine_fields(engine: Engine) -> dict[str, object]:
+    """A system of the user's goes by its file's name: folders differ between machines."""
+    return {**dataclasses.asdict(engine), "system": Path(engine.system).name}
 
 
 def _port_fields(port: Port) -> dict[str, object]:

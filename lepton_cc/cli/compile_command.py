@@ -49,6 +49,8 @@ class _Wishes:
     metavar="KIND,...",
     help="lib, obj, asm, c, llvm, ir, program, elf [default: lib, and elf for a bare-metal core]",
 )
+@options.system
+@options.sram_budget
 @options.dims
 @options.quantize
 @options.calibrate
@@ -83,6 +85,8 @@ def lepton_cc(
     out: Path | None,
     name: str,
     emit: str,
+    system: str | None,
+    sram_budget: str | None,
     dims: tuple[str, ...],
     quantize: str,
     calibrate: Path | None,
@@ -99,6 +103,7 @@ def lepton_cc(
 ) -> None:
     """Compiles an ONNX model into the code that runs it."""
     from lepton_cc.calibration.quantize import quantization_options
+    from lepton_cc.cli.engine_options import CURVE, with_engine_options
     from lepton_cc.codegen.targets.loader import load_target
     from lepton_cc.compiler import CompileOptions
     from lepton_cc.levels import OptLevel
@@ -106,7 +111,7 @@ def lepton_cc(
     wishes = _Wishes(out, emit, dump_ir, print_ir_after, verify, as_json, verbosity, quiet)
     session = ctx.ensure_object(Session)
     session.verbosity = verbosity
-    chosen = load_target(target)
+    chosen = with_engine_options(load_target(target), system, sram_budget)
     _emit_kinds(emit, chosen)
     choices = CompileOptions(
         chosen,
@@ -117,7 +122,20 @@ def lepton_cc(
         profile=profile,
         quantization=quantization_options(quantize, calibrate, calibration_method),
     )
-    _compile(model, choices, wishes, session, jobs)
+    if sram_budget == CURVE:
+        _print_curve(model, choices, wishes, session)
+    else:
+        _compile(model, choices, wishes, session, jobs)
+
+
+def _print_curve(model: Path, choices: "CompileOptions", wishes: _Wishes, session: Session) -> None:
+    from lepton_cc.cli.engine_options import print_curve
+    from lepton_cc.compiler import compile_model
+
+    with progress(quiet=wishes.quiet) as tell:
+        compilation = compile_model(model, choices, observers=[session], progress=tell)
+        tell("budgets")
+        print_curve(compilation, as_json=wishes.as_json)
 
 
 def _compile(
@@ -245,10 +263,12 @@ def _note(text: str, wishes: _Wishes) -> None:
 
 def _report(artifacts: "Artifacts", folder: Path, wishes: _Wishes) -> None:
     from lepton_cc.artifacts.output_folder import MANIFEST
-    from lepton_cc.cli.compile_report import print_passes, print_summary
+    from lepton_cc.cli.compile_report import core_notes, print_passes, print_summary
 
     target = artifacts.compilation.program.target
     for note in target.notes:
+        _note(f"{target.name}: {note}", wishes)
+    for note in () if artifacts.engine is None else core_notes(artifacts.engine):
         _note(f"{target.name}: {note}", wishes)
     quantized = artifacts.compilation.quantized
     if quantized is not None and quantized.record.warning:

@@ -1,5 +1,6 @@
 """What `lepton-cc` prints when it is done: the sizes, and with -v what each pass did."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -7,6 +8,9 @@ import click
 from lepton_cc.artifacts.emit import Artifacts
 from lepton_cc.cli.tables import print_table
 from lepton_cc.compiler import Compilation
+from lepton_cc.engine_report.document import CoreOperation, EngineReport
+
+_MAX_OPERATIONS_NAMED = 3
 
 
 def print_summary(artifacts: Artifacts, folder: Path) -> None:
@@ -21,9 +25,38 @@ def print_summary(artifacts: Artifacts, folder: Path) -> None:
         f"{macs:,} multiply-adds\n"
         f"RAM   {memory.ram_bytes:>12,} bytes: {ram}, inputs and outputs {memory.io_bytes:,}\n"
         f"flash {memory.flash_bytes:>12,} bytes: code {memory.code_bytes:,}, "
-        f"constants {memory.constants_bytes:,}\n"
-        f"wrote {folder}"
+        f"constants {memory.constants_bytes:,}"
     )
+    if artifacts.engine is not None and artifacts.engine.segments:
+        click.echo(_engine_line(artifacts.engine))
+    click.echo(f"wrote {folder}")
+
+
+def _engine_line(report: EngineReport) -> str:
+    spm_bytes = max(segment.spm_bytes for segment in report.segments)
+    return (
+        f"engine {report.cycles:>11,} cycles: {report.utilization:.1%} of the array, scratchpad "
+        f"{spm_bytes:,} of {report.machine.spm_bytes:,}, payload {report.payload_bytes:,}"
+    )
+
+
+def core_notes(report: EngineReport) -> Iterator[str]:
+    """What the tensor engine leaves to the control core: a line for each reason."""
+    if not report.segments:
+        yield "every op runs on the control core"
+    by_reason: dict[str, list[CoreOperation]] = {}
+    for operation in report.core:
+        by_reason.setdefault(operation.reason, []).append(operation)
+    for reason, operations in by_reason.items():
+        named = [_named(operation) for operation in operations[:_MAX_OPERATIONS_NAMED]]
+        more = len(operations) - len(named)
+        rest = [f"{more} more"] if more else []
+        yield f"on the control core: {', '.join([*named, *rest])}: {reason}"
+
+
+def _named(operation: CoreOperation) -> str:
+    nodes = f" ({' '.join(operation.nodes)})" if operation.nodes else ""
+    return f"{operation.operation}{nodes}"
 
 
 def print_passes(compilation: Compilation) -> None:

@@ -40,6 +40,18 @@ calibration_method = click.option(
     type=click.Choice(["mse", "minmax", "percentile", "entropy"]),
     help="How ranges follow from the samples [default: mse].",
 )
+system = click.option(
+    "--system",
+    metavar="NAME|FILE.toml",
+    help="The memories around the tensor engine; `lepton targets` lists the names.",
+)
+sram_budget = click.option(
+    "--sram-budget",
+    is_flag=False,
+    flag_value="curve",
+    metavar="KIB|curve",
+    help="Scratchpad that the tensor engine may use; curve: only print what more or less costs.",
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 
 

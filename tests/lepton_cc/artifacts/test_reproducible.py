@@ -22,8 +22,12 @@ def build(project_root: Path, cwd: Path, seed: str, *arguments: str) -> dict[str
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--target=x86-64-v4", "--emit", EMIT), ("--target=lepton-npu", "--emit", f"{EMIT},elf")],
-    ids=["x86-64-v4", "lepton-npu"],
+    [
+        ("--target=x86-64-v4", "--emit", EMIT),
+        ("--target=lepton-npu", "--emit", f"{EMIT},elf"),
+        ("--target=lepton-npu", "--quantize=w8a8", "--emit", EMIT),
+    ],
+    ids=["x86-64-v4", "lepton-npu", "lepton-npu-w8a8"],
 )
 def test_bytes_are_the_same(project_root: Path, tmp_path: Path, arguments: tuple[str, ...]) -> None:
     if "elf" in arguments[-1]:
