@@ -204,4 +204,6 @@ class CompiledModel:
 
     @cached_property
     def _emulated(self) -> EmulatedModel:
-        return EmulatedModel(self._artifacts.firmware.elf, self.inputs, self.outputs)
+        engine = self.compilation.program.engine
+        machine = None if engine is None else engine.machine
+        return EmulatedModel(self._artifacts.firmware.elf, self.inputs, self.outputs, machine)

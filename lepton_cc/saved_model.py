@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lepton_cc.artifacts.archive import read_archive
+from lepton_cc.artifacts.engine_files import read_engine_report
 from lepton_cc.artifacts.manifest import Build, read_build
 from lepton_cc.codegen.llvm.compile import LoadedCode
 from lepton_cc.codegen.llvm.repeat import NUM_PARAMETERS, repeat_loop
 from lepton_cc.codegen.targets.loader import runs_on_this_machine
 from lepton_cc.emulated import EmulatedModel
+from lepton_cc.engine_report.machine_figures import machine_of
 from lepton_cc.executable import aligned_bytes
 from lepton_cc.ir.diagnostics import Code, refuse
 from lepton_cc.ir.interpreter import checked_input
@@ -34,12 +36,19 @@ class SavedModel:
             Refused: the folder is no build, or holds nothing that runs on this machine.
         """
         self.build = read_build(folder)
+        self.engine = read_engine_report(self.build)
         self.emulated: EmulatedModel | None = None
         self._native: _NativeObject | None = None
         if self.build.target.execution is Execution.CONTROL_CORE:
             ports = self.build.interface
             elf = _required(self.build, ".elf", "elf")
-            self.emulated = EmulatedModel(elf, ports.inputs, ports.outputs)
+            self.emulated = EmulatedModel(
+                elf,
+                ports.inputs,
+                ports.outputs,
+                None if self.engine is None else machine_of(self.engine.machine),
+                0 if self.engine is None else self.engine.num_packets,
+            )
         elif runs_on_this_machine(self.build.target):
             self._native = _NativeObject(self.build)
         else:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from lepton_cc.cli.tables import Cell, print_table
 
 if TYPE_CHECKING:
+    from lepton_cc.measure.engine_profile import MeasuredLayer
     from lepton_cc.measure.layer_times import LayerTime
     from lepton_cc.measure.peak import Peaks
 
@@ -61,6 +62,54 @@ def profile_fields(
             "gmacs": row.gmacs,
             "instructions_per_mac": row.instructions_per_mac,
             "share_of_peak": peaks.share(row) if peaks else None,
+        }
+        for row in rows
+    ]
+
+
+def print_engine_profile(title: str, rows: "Sequence[MeasuredLayer]") -> None:
+    """A row for each layer of the tensor engine: measured and estimated cycles, their causes."""
+    heads = (
+        "segment", "#", "operation", "MACs", "measured", "estimated", "array", "setup", "epilogue",
+        "scratchpad", "decoder", "waiting", "DMA busy", "ONNX nodes",
+    )  # fmt: skip
+    cells: list[tuple[Cell, ...]] = []
+    for row in rows:
+        layer, measured = row.layer, row.measured
+        cells.append(
+            (
+                row.segment,
+                layer.number,
+                layer.operation,
+                layer.num_macs,
+                measured.cycles,
+                layer.cycles,
+                measured.array,
+                measured.setup,
+                measured.epilogue,
+                measured.scratchpad,
+                measured.weights,
+                measured.waiting,
+                row.measured_dma_cycles,
+                " ".join(layer.nodes),
+            )
+        )
+    print_table(title, heads, cells)
+
+
+def engine_profile_fields(rows: "Sequence[MeasuredLayer]") -> list[dict[str, object]]:
+    """The tensor engine's profile as JSON."""
+    return [
+        {
+            "segment": row.segment,
+            "number": row.layer.number,
+            "operation": row.layer.operation,
+            "nodes": list(row.layer.nodes),
+            "num_macs": row.layer.num_macs,
+            "measured_cycles": row.measured.cycles,
+            "estimated_cycles": row.layer.cycles,
+            "measured": dataclasses.asdict(row.measured),
+            "measured_dma_cycles": row.measured_dma_cycles,
         }
         for row in rows
     ]

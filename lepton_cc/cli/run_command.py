@@ -1,7 +1,9 @@
 """`lepton run DIR`: runs what was compiled, on this machine or in the target's emulator."""
 
+import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +14,9 @@ from lepton_cc.cli.guard import GuardedCommand
 from lepton_cc.cli.tables import print_table
 
 if TYPE_CHECKING:
-    from lepton_cc.emulator import EmulatedRun
     from lepton_cc.ir.tensor import Array
+    from lepton_cc.measure.engine_profile import MeasuredLayer
+    from lepton_cc.measure.layer_times import LayerTime
     from lepton_cc.saved_model import SavedModel
 
 _MAX_VALUES_SHOWN = 16
@@ -41,9 +44,7 @@ def run(
     as_json: bool,
 ) -> None:
     """Runs the model in DIR once for each sample of the inputs."""
-    from lepton_cc.cli.profile_table import print_profile, profile_fields
     from lepton_cc.ir.diagnostics import Code, refuse
-    from lepton_cc.measure.saved_profile import saved_profile
     from lepton_cc.sample_inputs import read_inputs, samples
     from lepton_cc.saved_model import SavedModel
 
@@ -56,22 +57,85 @@ def run(
         raise refuse(Code.BAD_INPUT_DATA, "the inputs hold no sample")
     if output is not None:
         _write_outputs(output, [outputs for outputs, _ in results])
-    rows = saved_profile(model, given[0], _PROFILED_RUNS) if profile else ()
+    profiles = _profiles(model, given[0]) if profile else _Profiles()
     if as_json:
         documents = [_fields(*result) for result in results]
-        if rows:
-            documents[0]["profile"] = profile_fields(rows)
+        documents[0].update(profiles.fields())
         click.echo(json.dumps(documents))
         return
     for number, result in enumerate(results):
         _print_result(number, *result)
-    if rows:
-        click.echo()
-        print_profile("layers, sample 0", rows)
+    profiles.print()
 
 
-def _last(model: "SavedModel") -> "EmulatedRun | None":
-    return None if model.emulated is None else model.emulated.last
+@dataclass(frozen=True, slots=True)
+class _Profiles:
+    """Where the time of the first sample went: on the processor, and on the tensor engine."""
+
+    layers: "Sequence[LayerTime]" = ()
+    engine: "Sequence[MeasuredLayer]" = ()
+
+    def fields(self) -> dict[str, object]:
+        from lepton_cc.cli.profile_table import engine_profile_fields, profile_fields
+
+        fields: dict[str, object] = {}
+        if self.layers:
+            fields["profile"] = profile_fields(self.layers)
+        if self.engine:
+            fields["engine_profile"] = engine_profile_fields(self.engine)
+        return fields
+
+    def print(self) -> None:
+        from lepton_cc.cli.profile_table import print_engine_profile, print_profile
+
+        if self.layers:
+            click.echo()
+            print_profile("layers, sample 0", self.layers)
+        if self.engine:
+            click.echo()
+            print_engine_profile("tensor engine, sample 0", self.engine)
+
+
+def _profiles(model: "SavedModel", sample: Mapping[str, "Array"]) -> _Profiles:
+    """The engine's layers need no hooks; what the core does is told apart only with them."""
+    from lepton_cc.measure.saved_profile import saved_engine_profile, saved_profile
+
+    if model.engine is None or not model.engine.segments:
+        return _Profiles(saved_profile(model, sample, _PROFILED_RUNS))
+    engine = saved_engine_profile(model, sample)
+    if not model.build.profile:
+        click.echo(
+            "note: only code compiled with --profile tells the core's layers apart", err=True
+        )
+        return _Profiles(engine=engine)
+    return _Profiles(saved_profile(model, sample, _PROFILED_RUNS), engine)
+
+
+@dataclass(frozen=True, slots=True)
+class _Costs:
+    """What an emulated run took; `engine_cycles`: None without a tensor engine."""
+
+    instructions: int
+    stack_high_water_bytes: int
+    engine_cycles: int | None
+
+    def __str__(self) -> str:
+        engine = (
+            "" if self.engine_cycles is None else f", {self.engine_cycles:,} cycles of the engine"
+        )
+        return (
+            f"{self.instructions:,} instructions{engine}, "
+            f"{self.stack_high_water_bytes:,} bytes of stack"
+        )
+
+
+def _last(model: "SavedModel") -> _Costs | None:
+    if model.emulated is None or model.emulated.last is None:
+        return None
+    last = model.emulated.last
+    has_engine = model.engine is not None and model.engine.segments
+    cycles = model.emulated.engine_cycles if has_engine else None
+    return _Costs(last.instructions, last.stack_high_water_bytes, cycles)
 
 
 def _write_outputs(path: Path, results: list[dict[str, "Array"]]) -> None:
@@ -89,13 +153,13 @@ def _write_outputs(path: Path, results: list[dict[str, "Array"]]) -> None:
     write_atomically(npz_bytes(arrays), path)
 
 
-def _fields(outputs: Mapping[str, "Array"], run_: "EmulatedRun | None") -> dict[str, object]:
+def _fields(outputs: Mapping[str, "Array"], costs: _Costs | None) -> dict[str, object]:
     fields: dict[str, object] = {
         "outputs": {name: _values(array) for name, array in outputs.items()}
     }
-    if run_ is not None:
-        fields["instructions"] = run_.instructions
-        fields["stack_high_water_bytes"] = run_.stack_high_water_bytes
+    if costs is not None:
+        given = dataclasses.asdict(costs)
+        fields.update({name: value for name, value in given.items() if value is not None})
     return fields
 
 
@@ -106,7 +170,7 @@ def _values(array: "Array") -> object:
     return array.tolist() if array.dtype.kind in "biuf" else array.astype(np.float64).tolist()
 
 
-def _print_result(number: int, outputs: Mapping[str, "Array"], run_: "EmulatedRun | None") -> None:
+def _print_result(number: int, outputs: Mapping[str, "Array"], costs: _Costs | None) -> None:
     import numpy as np
 
     rows = []
@@ -119,7 +183,5 @@ def _print_result(number: int, outputs: Mapping[str, "Array"], run_: "EmulatedRu
         shape = ", ".join(map(str, array.shape))
         rows.append((name, f"{array.dtype}[{shape}]", largest, f"{shown}{more}"))
     print_table(f"sample {number}", ("output", "type", "argmax", "values"), rows)
-    if run_ is not None:
-        click.echo(
-            f"{run_.instructions:,} instructions, {run_.stack_high_water_bytes:,} bytes of stack"
-        )
+    if costs is not None:
+        click.echo(str(costs))

@@ -4,6 +4,7 @@ from lepton_cc.codegen.npu.isa.registers import REGISTER_SPACE_BYTES, Status
 from lepton_cc.codegen.npu.machine import Machine
 from lepton_cc.emulator.devices import BOARD_NPU, Bus
 from lepton_cc.npu.emulator import Emulator, bus_of
+from lepton_cc.npu.packet_log import PacketLog
 
 _WORD_BYTES = 4
 _FOREVER = (1 << 64) - 1
@@ -14,17 +15,24 @@ class TensorEngine:
 
     It works while the core executes, a cycle for an instruction, and while the core sleeps.
     `cycles_per_access` more pass at each access of the core to the engine; None: what is left of a
-    run, which then is over when the store of RUN to CTRL returns.
+    run, which then is over when the store of RUN to CTRL returns. `log` records the packets of all
+    streams that the core starts in a run of its own.
     """
 
     size_bytes = REGISTER_SPACE_BYTES
 
     def __init__(
-        self, machine: Machine, *, base: int = BOARD_NPU, cycles_per_access: int | None = 0
+        self,
+        machine: Machine,
+        *,
+        base: int = BOARD_NPU,
+        cycles_per_access: int | None = 0,
+        log: PacketLog | None = None,
     ) -> None:
         self.base = base
         self._machine = machine
         self._cycles_per_access = _FOREVER if cycles_per_access is None else cycles_per_access
+        self._log = log
         self._emulator: Emulator | None = None
 
     def connect(self, bus: Bus) -> None:
@@ -35,6 +43,9 @@ class TensorEngine:
             ValueError: the machine is impossible.
         """
         self._emulator = Emulator(self._machine, bus_of(bus))
+        if self._log is not None:
+            self._log.clear()
+            self._emulator.log_to(self._log.log)
 
     @property
     def emulator(self) -> Emulator:

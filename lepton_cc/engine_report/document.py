@@ -41,7 +41,7 @@ class PortFigures:
 
 @dataclass(frozen=True, slots=True)
 class MachineFigures:
-    """What the streams were made for."""
+    """What the streams were made for. `shared`: constants lie in the scratchpad's own memory."""
 
     member: str
     macs: int
@@ -52,6 +52,7 @@ class MachineFigures:
     system_description: str
     constants_port: PortFigures
     system_port: PortFigures
+    shared: bool
 
 
 def _values(figures: "Stalls | Traffic") -> tuple[int, ...]:
@@ -218,6 +219,11 @@ class EngineReport:
     def num_macs(self) -> int:
         """Multiply-adds of all layers."""
         return sum(layer.num_macs for segment in self.segments for layer in segment.layers)
+
+    @property
+    def num_packets(self) -> int:
+        """Packets of a run, CHECK of each segment included."""
+        return sum(len(segment.packets) + 1 for segment in self.segments)
 
     @property
     def utilization(self) -> float:

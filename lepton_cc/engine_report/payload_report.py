@@ -13,11 +13,8 @@ from lepton_cc.codegen.npu.payload_reader import PayloadError, decode_payload
 from lepton_cc.codegen.npu.timeline import estimate
 from lepton_cc.engine_report.attribution import served_layers
 from lepton_cc.engine_report.document import EngineReport, SegmentReport
-from lepton_cc.engine_report.segment_report import (
-    LayerDescription,
-    machine_figures,
-    segment_report,
-)
+from lepton_cc.engine_report.machine_figures import machine_figures
+from lepton_cc.engine_report.segment_report import LayerDescription, segment_report
 
 
 def payload_report(name: str, content: bytes, machine: Machine) -> EngineReport:

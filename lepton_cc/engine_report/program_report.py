@@ -9,11 +9,8 @@ from lepton_cc.codegen.npu.segment import Segment
 from lepton_cc.codegen.npu.systems.loader import machine_of
 from lepton_cc.codegen.program import Program
 from lepton_cc.engine_report.document import CoreOperation, EngineReport, SegmentReport
-from lepton_cc.engine_report.segment_report import (
-    LayerDescription,
-    machine_figures,
-    segment_report,
-)
+from lepton_cc.engine_report.machine_figures import machine_figures
+from lepton_cc.engine_report.segment_report import LayerDescription, segment_report
 
 
 def program_report(program: Program, fallbacks: Sequence[Fallback]) -> EngineReport:

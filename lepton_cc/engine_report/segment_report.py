@@ -5,16 +5,13 @@ from dataclasses import dataclass, replace
 
 from lepton_cc.codegen.npu.isa.assemble import Packet
 from lepton_cc.codegen.npu.isa.packets import Opcode
-from lepton_cc.codegen.npu.machine import RATE_UNIT, Machine, Port
 from lepton_cc.codegen.npu.timeline import Timeline
 from lepton_cc.engine_report.attribution import served_layers
 from lepton_cc.engine_report.document import (
     BufferFigures,
     BufferKind,
     LayerFigures,
-    MachineFigures,
     PacketFigures,
-    PortFigures,
     QueueName,
     SegmentReport,
     WeightFigures,
@@ -34,26 +31,6 @@ class LayerDescription:
     nodes: tuple[str, ...]
     result: str = ""
     shape: tuple[int, ...] = ()
-
-
-def machine_figures(machine: Machine) -> MachineFigures:
-    """The machine in a report's units."""
-    chip, system = machine.member, machine.system
-    return MachineFigures(
-        chip.name,
-        chip.macs,
-        machine.profile.value,
-        chip.spm_bytes,
-        chip.wbuf_bytes,
-        system.name,
-        system.description,
-        _port(system.constants),
-        _port(system.system),
-    )
-
-
-def _port(port: Port) -> PortFigures:
-    return PortFigures(port.rate / RATE_UNIT, port.latency)
 
 
 def timed_stream(packets: Sequence[Packet], timeline: Timeline) -> Stream:

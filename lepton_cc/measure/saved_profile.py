@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 
+from lepton_cc.artifacts.engine_files import read_payload_file
 from lepton_cc.ir.diagnostics import UsageError
 from lepton_cc.ir.tensor import Array
+from lepton_cc.measure.engine_profile import MeasuredLayer, engine_profile
 from lepton_cc.measure.layer_times import LayerTime, counted_layers, timed_layers
 from lepton_cc.saved_model import SavedModel
 
@@ -22,6 +24,20 @@ def saved_profile(
         return emulated_profile(model)
     call = model.prepare(inputs)
     return timed_layers(call.run_profiled, call.ticks, model.build.layers, num_runs)
+
+
+def saved_engine_profile(
+    model: SavedModel, inputs: Mapping[str, Array]
+) -> tuple[MeasuredLayer, ...]:
+    """Runs a folder's image; what its tensor engine took for each layer.
+
+    Raises:
+        Refused: that is not what the compiler estimated.
+    """
+    assert model.emulated is not None
+    assert model.engine is not None
+    model.run(inputs)
+    return engine_profile(model.engine, read_payload_file(model.build), model.emulated.packets)
 
 
 def emulated_profile(model: SavedModel) -> tuple[LayerTime, ...]:

@@ -2,14 +2,11 @@
 
 import ctypes
 from collections.abc import Mapping
-from dataclasses import fields
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lepton_cc.codegen.npu.cycles import PacketCycles
 from lepton_cc.codegen.npu.isa.faults import Fault
-from lepton_cc.codegen.npu.isa.packets import Opcode
 from lepton_cc.codegen.npu.isa.regions import INTERNAL, NUM_REGIONS, OFFSET_BITS, WRITABLE, Region
 from lepton_cc.codegen.npu.isa.registers import (
     REGISTERS,
@@ -23,13 +20,13 @@ from lepton_cc.codegen.npu.isa.registers import (
 from lepton_cc.codegen.npu.machine import Machine
 from lepton_cc.npu import abi
 from lepton_cc.npu.emulator import Emulator
-from lepton_cc.npu.results import EngineCounters, EngineFault, EngineRun, RetiredPacket
+from lepton_cc.npu.packet_log import PacketLog
+from lepton_cc.npu.results import EngineCounters, EngineFault, EngineRun
 
 _OFFSETS = {register.name: register.offset for register in REGISTERS}
 _STRIDES = {register.name: register.stride for register in REGISTERS}
 _FOREVER = (1 << 64) - 1
 _MIN_PACKET_BYTES = 16
-_CYCLE_NAMES = tuple(field.name for field in fields(PacketCycles))
 
 
 class Engine:
@@ -111,8 +108,8 @@ class Engine:
             self.reset()
         self.bind(Region.STREAM, stream)
         capacity = len(stream) // _MIN_PACKET_BYTES if record else 0
-        log = abi.Log((abi.Retired * capacity)(), capacity, 0)
-        self._emulator.log_to(log if record else None)
+        log = PacketLog(capacity)
+        self._emulator.log_to(log.log if record else None)
         self.store("IRQ_CLEAR", Interrupt.DONE | Interrupt.USER | Interrupt.TRACE_FULL)
         self.start(len(stream), watchdog=watchdog)
         self.advance(_FOREVER)
@@ -122,7 +119,7 @@ class Engine:
             fault=self.fault,
             counters=self.counters,
             interrupts=Interrupt(self.load("IRQ_RAW")),
-            packets=tuple(_retired(log.records[i]) for i in range(log.count)),
+            packets=log.packets,
         )
 
     def start(self, stream_bytes: int, *, begin: int = 0, watchdog: int = 0) -> None:
@@ -191,15 +188,3 @@ class Engine:
     def interrupt(self) -> bool:
         """The level of the interrupt line: IRQ_RAW and IRQ_MASK."""
         return self._emulator.interrupt
-
-
-def _retired(record: abi.Retired) -> RetiredPacket:
-    return RetiredPacket(
-        pc=record.pc,
-        opcode=Opcode(record.opcode),
-        sequence=record.sequence,
-        layer=record.layer,
-        begin=record.begin,
-        completion=record.completion,
-        cycles=PacketCycles(**{name: getattr(record.cycles, name) for name in _CYCLE_NAMES}),
-    )
