@@ -83,11 +83,7 @@ def test_the_firmware_prints_the_same(
 @pytest.mark.slow
 def test_makefile_and_cmake(twin_output: str, project_root: Path, tmp_path: Path) -> None:
     toolchain_for(SOFT_FLOAT)
-    root = Path(runtime_c.__file__).parent.parent
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(root.parent if root.name == "lepton_cc" else root),
-    }
+    environment = {**os.environ, "PYTHONPATH": str(project_root)}
     if shutil.which("make") is None or shutil.which("cmake") is None:
         pytest.skip("no make, no cmake")
     folder = tmp_path / "made"
