@@ -12,6 +12,8 @@ from lepton_cc.codegen.program import Port
 from lepton_cc.codegen.targets.loader import load_target
 from lepton_cc.compiler import Compilation, CompileOptions, compile_model
 from lepton_cc.emulated import EmulatedModel
+from lepton_cc.engine_report.document import EngineReport
+from lepton_cc.engine_report.summary import core_notes
 from lepton_cc.executable import Executable
 from lepton_cc.frontend.model_source import AnyModel, model_sha256, model_source
 from lepton_cc.ir.diagnostics import Code, UsageError, refuse
@@ -99,10 +101,16 @@ class CompiledModel:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the target has to say (which parts of it are not used, and why), and calibration."""
+        """What the target has to say, what its engine leaves to the core and why, calibration."""
         quantized = self.compilation.quantized
         warning = "" if quantized is None else quantized.record.warning
-        return (*self.compilation.options.target.notes, *filter(None, [warning]))
+        core = () if self.engine is None else core_notes(self.engine)
+        return (*self.compilation.options.target.notes, *core, *filter(None, [warning]))
+
+    @property
+    def engine(self) -> EngineReport | None:
+        """What the tensor engine does, layer by layer; None if the target has none."""
+        return self._artifacts.engine
 
     def run(
         self, inputs: Mapping[str, Array], *, threads: ThreadPool | None = None

@@ -263,7 +263,8 @@ def _note(text: str, wishes: _Wishes) -> None:
 
 def _report(artifacts: "Artifacts", folder: Path, wishes: _Wishes) -> None:
     from lepton_cc.artifacts.output_folder import MANIFEST
-    from lepton_cc.cli.compile_report import core_notes, print_passes, print_summary
+    from lepton_cc.cli.compile_report import print_passes, print_summary
+    from lepton_cc.engine_report.summary import core_notes
 
     target = artifacts.compilation.program.target
     for note in target.notes:

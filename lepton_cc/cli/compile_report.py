@@ -1,6 +1,5 @@
 """What `lepton-cc` prints when it is done: the sizes, and with -v what each pass did."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -8,9 +7,7 @@ import click
 from lepton_cc.artifacts.emit import Artifacts
 from lepton_cc.cli.tables import print_table
 from lepton_cc.compiler import Compilation
-from lepton_cc.engine_report.document import CoreOperation, EngineReport
-
-_MAX_OPERATIONS_NAMED = 3
+from lepton_cc.engine_report.document import EngineReport
 
 
 def print_summary(artifacts: Artifacts, folder: Path) -> None:
@@ -38,25 +35,6 @@ def _engine_line(report: EngineReport) -> str:
         f"engine {report.cycles:>11,} cycles: {report.utilization:.1%} of the array, scratchpad "
         f"{spm_bytes:,} of {report.machine.spm_bytes:,}, payload {report.payload_bytes:,}"
     )
-
-
-def core_notes(report: EngineReport) -> Iterator[str]:
-    """What the tensor engine leaves to the control core: a line for each reason."""
-    if not report.segments:
-        yield "every op runs on the control core"
-    by_reason: dict[str, list[CoreOperation]] = {}
-    for operation in report.core:
-        by_reason.setdefault(operation.reason, []).append(operation)
-    for reason, operations in by_reason.items():
-        named = [_named(operation) for operation in operations[:_MAX_OPERATIONS_NAMED]]
-        more = len(operations) - len(named)
-        rest = [f"{more} more"] if more else []
-        yield f"on the control core: {', '.join([*named, *rest])}: {reason}"
-
-
-def _named(operation: CoreOperation) -> str:
-    nodes = f" ({' '.join(operation.nodes)})" if operation.nodes else ""
-    return f"{operation.operation}{nodes}"
 
 
 def print_passes(compilation: Compilation) -> None:

@@ -1,11 +1,18 @@
 """The report in a few lines, and the words for its figures; text and HTML share them."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from lepton_cc.engine_report.document import EngineReport, PortFigures, SegmentReport, Traffic
+from lepton_cc.engine_report.document import (
+    CoreOperation,
+    EngineReport,
+    PortFigures,
+    SegmentReport,
+    Traffic,
+)
 
 Row = tuple[str, str, str]
+_MAX_OPERATIONS_NAMED = 3
 
 STALL_WORDS: Mapping[str, str] = {
     "array": "array works",
@@ -64,3 +71,22 @@ def _port(port: PortFigures) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def core_notes(report: EngineReport) -> Iterator[str]:
+    """What the tensor engine leaves to the control core: a line for each reason."""
+    if not report.segments:
+        yield "every op runs on the control core"
+    by_reason: dict[str, list[CoreOperation]] = {}
+    for operation in report.core:
+        by_reason.setdefault(operation.reason, []).append(operation)
+    for reason, operations in by_reason.items():
+        named = [_named(operation) for operation in operations[:_MAX_OPERATIONS_NAMED]]
+        more = len(operations) - len(named)
+        rest = [f"{more} more"] if more else []
+        yield f"on the control core: {', '.join([*named, *rest])}: {reason}"
+
+
+def _named(operation: CoreOperation) -> str:
+    nodes = f" ({' '.join(operation.nodes)})" if operation.nodes else ""
+    return f"{operation.operation}{nodes}"

@@ -29,6 +29,7 @@ from lepton_cc.codegen.npu.isa.registers import (
     Register,
     Status,
 )
+from lepton_cc.codegen.npu.systems.listing import list_systems
 
 _KIB = 1024
 _QUEUES = {Queue.DMA: "DMA", Queue.COMPUTE: "compute", Queue.BOTH: "both"}
@@ -208,6 +209,21 @@ def _faults() -> str:
     return _table(("code", "fault", ""), rows)
 
 
+def _systems() -> str:
+    rows = [
+        (f"`{s.name}`", s.constants, s.system, "yes" if s.shared else "no", s.description)
+        for s in list_systems()
+    ]
+    heads = (
+        "system",
+        "constants: bytes a cycle, latency",
+        "system memory: bytes a cycle, latency",
+        "constants in SPM's memory",
+        "",
+    )
+    return _table(heads, rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "family": _family,
     "regions": _regions,
@@ -216,4 +232,5 @@ TABLES: dict[str, Callable[[], str]] = {
     "counters": _counters,
     "registers": _registers,
     "faults": _faults,
+    "systems": _systems,
 }

@@ -175,8 +175,16 @@ def test_opt_refuses_an_unknown_pass(models: Path) -> None:
 
 
 def test_listings() -> None:
-    targets = json.loads(tool("targets", "--json").stdout)
+    listing = json.loads(tool("targets", "--json").stdout)
+    targets = listing["targets"]
     assert {"host", "x86-64", "lepton-npu", "rv32imc"} <= {row["name"] for row in targets}
+    engines = {row["name"]: row["engine"] for row in targets}
+    assert engines["x86-64"] is None
+    assert engines["lepton-npu-64"]["spm_bytes"] == 128 * 1024
+    assert {"embedded", "on-chip"} <= {system["name"] for system in listing["systems"]}
+    text = tool("targets").stdout
+    assert "tensor engines" in text
+    assert "for --system" in text
     ops = json.loads(tool("ops", "--json").stdout)
     assert {"Conv", "MatMul", "LSTM"} <= {row["op_type"] for row in ops}
     assert "Conv" in tool("ops").stdout
