@@ -25,6 +25,9 @@ _LIR = ".lir"
 @options.target("x86-64")
 @options.system
 @options.dims
+@options.quantize
+@options.calibrate
+@options.calibration_method
 @click.option("--disassemble", is_flag=True, help="List the tensor engine's packets.")
 @click.option("--timeline", is_flag=True, help="Draw the tensor engine's queues over time.")
 @click.option("--html", type=options.FILE, metavar="FILE", help="Write a page of it all.")
@@ -46,6 +49,9 @@ def inspect(
     target: str,
     system: str | None,
     dims: tuple[str, ...],
+    quantize: str,
+    calibrate: Path | None,
+    calibration_method: str | None,
     disassemble: bool,
     timeline: bool,
     html: Path | None,
@@ -54,7 +60,8 @@ def inspect(
 ) -> None:
     """Shows layers with shapes, multiply-adds and bytes, the map of the arena, the tensor engine.
 
-    A model is compiled for it, in memory; -O, --target, --system and --dim are for that.
+    A model is compiled for it, in memory; -O, --target, --system, --dim, --quantize and
+    --calibrate are for that.
     """
     view = View(disassemble, timeline, html, mhz, as_json)
     if model.suffix == _LIR:
@@ -64,13 +71,19 @@ def inspect(
     elif model.is_dir():
         _inspect_folder(model, view)
     else:
+        from lepton_cc.calibration.quantize import quantization_options
         from lepton_cc.cli.engine_options import with_engine_options
         from lepton_cc.codegen.targets.loader import load_target
         from lepton_cc.compiler import CompileOptions
         from lepton_cc.levels import OptLevel
 
         chosen = with_engine_options(load_target(target), system)
-        choices = CompileOptions(chosen, OptLevel(level), dims=options.read_dims(dims))
+        choices = CompileOptions(
+            chosen,
+            OptLevel(level),
+            dims=options.read_dims(dims),
+            quantization=quantization_options(quantize, calibrate, calibration_method),
+        )
         _inspect_model(model, ctx.ensure_object(Session), choices, view)
 
 

@@ -17,6 +17,8 @@ from lepton_cc.codegen.npu.touched import Touched, touched_bytes
 from lepton_cc.engine_report.document import BufferFigures, BufferKind
 from lepton_cc.engine_report.layer_figures import Stream
 
+_NOBODY = -1
+_MAX_SLICES = 64  # more intervals than these are gathered at once
 Owners = npt.NDArray[np.int32]
 
 
@@ -33,19 +35,20 @@ class _Piece:
 
 
 class _Map:
-    """Owner of each byte; -1: nobody's."""
+    """Owner of each byte: the number of a piece."""
 
     def __init__(self, spm_bytes: int) -> None:
         self.pieces: list[_Piece] = []
-        self._owners: Owners = np.full(spm_bytes, -1, np.int32)
+        self._owners: Owners = np.full(spm_bytes, _NOBODY, np.int32)
         self._current: dict[tuple[BufferKind, int], int] = {}
 
     def read(self, touched: Touched, completion: int) -> None:
         for part in _parts(touched, self._owners):
-            for owner in np.unique(part):
-                if owner >= 0:
-                    piece = self.pieces[owner]
-                    piece.end = max(piece.end, completion)
+            # One of each run of equal owners: sorting all bytes would take far longer.
+            firsts = np.flatnonzero(np.diff(part, prepend=-2))
+            for owner in set(part[firsts].tolist()) - {_NOBODY}:
+                piece = self.pieces[owner]
+                piece.end = max(piece.end, completion)
 
     def write(
         self, touched: Touched, key: tuple[BufferKind, int], begin: int, completion: int
@@ -54,8 +57,11 @@ class _Map:
         piece = self.pieces[number]
         piece.low, piece.high = min(piece.low, touched.low), max(piece.high, touched.high)
         piece.end = max(piece.end, completion)
-        for part in _parts(touched, self._owners):
-            part[:] = number
+        if touched.starts.size <= _MAX_SLICES:
+            for part in _parts(touched, self._owners):
+                part[:] = number
+        else:
+            self._owners[_positions(touched)] = number
 
     def _piece(self, key: tuple[BufferKind, int], touched: Touched, begin: int) -> int:
         """The piece that a write goes on with, or a new one.
@@ -74,8 +80,16 @@ class _Map:
 
 
 def _parts(touched: Touched, owners: Owners) -> Iterator[Owners]:
+    if touched.starts.size > _MAX_SLICES:
+        yield owners[_positions(touched)]
+        return
     for start in touched.starts:
         yield owners[start : start + touched.size]
+
+
+def _positions(touched: Touched) -> npt.NDArray[np.int64]:
+    """All bytes of all intervals."""
+    return (touched.starts[:, None] + np.arange(touched.size, dtype=np.int64)).reshape(-1)
 
 
 def scratchpad_map(stream: Stream, spm_bytes: int) -> tuple[BufferFigures, ...]:

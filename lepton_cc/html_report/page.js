@@ -20,7 +20,10 @@ for (const section of document.querySelectorAll("section")) {
     }
   };
   for (const drawing of drawings) {
-    const time = event => from + width * event.offsetX / drawing.clientWidth;
+    const time = event => {
+      const place = drawing.getBoundingClientRect();
+      return from + width * (event.clientX - place.left) / place.width;
+    };
     drawing.addEventListener("wheel", event => {
       event.preventDefault();
       const centre = time(event), factor = event.deltaY > 0 ? 1.25 : 0.8;

@@ -85,8 +85,19 @@ def test_json_holds_it_all(folder: Path) -> None:
     assert document["layers"]
 
 
-def test_a_model_and_its_folder_are_alike(models: Path, folder: Path, tmp_path: Path) -> None:
-    """`inspect` has no --quantize: the float model runs on the core alone."""
+def test_a_model_and_its_folder_are_alike(models: Path, folder: Path) -> None:
+    arguments = ("--target=lepton-npu", "--quantize=w8a8", "--json")
+    result = tool("inspect", models / "digits_dscnn.onnx", *arguments)
+    assert result.exit_code == 0, result.output
+    document, saved = (
+        json.loads(result.stdout),
+        json.loads(tool("inspect", folder, "--json").stdout),
+    )
+    assert document["engine"] == saved["engine"]
+    assert document["layers"] == saved["layers"]
+
+
+def test_a_float_model_runs_on_the_core_alone(models: Path) -> None:
     result = tool("inspect", models / "digits_dscnn.onnx", "--target=lepton-npu", "--json")
     assert result.exit_code == 0, result.output
     engine = json.loads(result.stdout)["engine"]
