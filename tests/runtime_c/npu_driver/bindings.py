@@ -32,6 +32,15 @@ TRANSLATE = ctypes.CFUNCTYPE(
 WAIT = ctypes.CFUNCTYPE(ctypes.c_int32, _PTR)
 
 
+_BOARD = """
+#include "lepton/npu.h"
+static const lpt_host_bus *chosen;
+void choose_bus(const lpt_host_bus *bus);
+void choose_bus(const lpt_host_bus *bus) { chosen = bus; }
+const lpt_host_bus *lepton_npu_bus(void) { return chosen; }
+"""
+
+
 class HostBus(ctypes.Structure):
     """lpt_host_bus."""
 
@@ -185,11 +194,13 @@ def build(*arguments: str) -> None:
 
 @functools.cache
 def library(folder: Path) -> ctypes.CDLL:
-    """Driver and engine, built once in `folder`."""
-    out = folder / "driver.so"
+    """Driver, engine, and the call of generated code on the bus that was chosen last."""
+    out, board = folder / "driver.so", folder / "board.c"
+    board.write_text(_BOARD, encoding="utf-8")
     build(
         host_compiler(), "-std=c99", "-O2", "-fPIC", "-shared", *ARITHMETIC, *INCLUDES,
-        *driver_sources(), *engine_sources(), "-o", str(out),
+        *driver_sources(), str(DRIVER / "lepton_npu.c"), *engine_sources(), str(board),
+        "-o", str(out),
     )  # fmt: skip
     found = ctypes.CDLL(str(out))
     found.lpt_strerror.restype = found.lpt_fault_name.restype = ctypes.c_char_p
