@@ -182,7 +182,7 @@ def _fields(
 def _count(
     saved: "SavedModel", inputs: "dict[str, Array]", choices: "BenchOptions", *, as_json: bool
 ) -> None:
-    """Instructions of an emulated core."""
+    """Instructions of an emulated core, and cycles of its tensor engine, with what each did."""
     from lepton_cc.measure.saved_profile import emulated_profile
 
     if choices.against is not None or choices.num_threads != 1:
@@ -191,7 +191,10 @@ def _count(
     saved.run(inputs)
     assert saved.emulated.last is not None
     instructions = saved.emulated.last.instructions
-    num_macs = sum(layer.num_macs for layer in saved.build.layers)
+    # A layer with cycles is a segment of the engine.
+    num_macs = sum(layer.num_macs for layer in saved.build.layers if not layer.cycles)
+    engine_macs = sum(layer.num_macs for layer in saved.build.layers if layer.cycles)
+    engine_cycles = saved.emulated.engine_cycles
     rows = emulated_profile(saved) if choices.profile else ()
     if as_json:
         document = {
@@ -199,11 +202,16 @@ def _count(
             "instructions": instructions,
             "num_macs": num_macs,
             "instructions_per_mac": instructions / num_macs if num_macs else None,
+            "engine_cycles": engine_cycles,
+            "engine_macs": engine_macs,
             "profile": profile_fields(rows),
         }
         click.echo(json.dumps(document, indent=2))
         return
     a_mac = f", {instructions / num_macs:.2f} a MAC" if num_macs else ""
     click.echo(f"{saved.build.target.name}: {instructions:,} instructions{a_mac}")
+    if engine_cycles:
+        rate = engine_macs / engine_cycles
+        click.echo(f"tensor engine: {engine_cycles:,} cycles, {rate:.1f} multiply-adds a cycle")
     if rows:
         print_profile("layers", rows)

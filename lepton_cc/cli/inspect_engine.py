@@ -47,7 +47,6 @@ def read_payload(path: Path, system: str | None) -> "tuple[EngineReport, bytes]"
     """
     from lepton_cc.codegen.npu.payload_reader import PayloadError, decode_payload
     from lepton_cc.codegen.npu.systems.loader import machine_of
-    from lepton_cc.codegen.npu.timeline import TimelineError
     from lepton_cc.engine_report.payload_report import payload_report
     from lepton_cc.ir.diagnostics import Code, refuse
     from lepton_cc.ir.target import Engine
@@ -57,7 +56,7 @@ def read_payload(path: Path, system: str | None) -> "tuple[EngineReport, bytes]"
         payload = decode_payload(content)
         machine = machine_of(Engine(payload.macs, system or _DEFAULT_SYSTEM))
         report = payload_report(path.stem, content, machine)
-    except (OSError, PayloadError, TimelineError) as error:
+    except (OSError, PayloadError) as error:
         raise refuse(Code.MODEL_UNREADABLE, f"{path}: {error}") from error
     promised = sum(record.cycles for record in payload.segments)
     if promised != report.cycles:

@@ -16,13 +16,14 @@ from lepton_cc.engine_report.document import EngineReport, SegmentReport
 from lepton_cc.engine_report.machine_figures import machine_figures
 from lepton_cc.engine_report.segment_report import LayerDescription, segment_report
 
+_MAX_SPM_BYTES = 1 << 26
+
 
 def payload_report(name: str, content: bytes, machine: Machine) -> EngineReport:
     """The figures of a payload on a machine.
 
     Raises:
-        PayloadError: it is none, or its streams cannot be read.
-        TimelineError: no device can run a stream.
+        PayloadError: it is none, or the machine cannot run its streams.
     """
     payload = decode_payload(content)
     segments = tuple(_segment(i, payload, machine) for i in range(len(payload.segments)))
@@ -40,19 +41,20 @@ def payload_report(name: str, content: bytes, machine: Machine) -> EngineReport:
 
 def _segment(number: int, payload: Payload, machine: Machine) -> SegmentReport:
     content = _stream(payload, number)
-    try:
-        packets = [packet for _, packet in decode_stream(content)]
-    except DecodeError as error:
-        raise PayloadError(f"segment {number}: {error}") from error
-    if not packets:
-        raise PayloadError(f"segment {number} has no packets")
     layers = [
         LayerDescription(record.layer, record.operation, (record.nodes,) if record.nodes else ())
         for record in payload.layers
         if record.segment == number
     ]
-    timeline = estimate(machine, packets)
-    return segment_report(number, packets, timeline, layers, len(content))
+    try:
+        packets = [packet for _, packet in decode_stream(content)]
+        if not packets or packets[0].integer("spm_bytes") > _MAX_SPM_BYTES:
+            raise PayloadError("no packets, or no engine has so much scratchpad")
+        timeline = estimate(machine, packets)
+        return segment_report(number, packets, timeline, layers, len(content))
+    except (ValueError, IndexError) as error:
+        # A device checks every field and faults; here a wrong one is whatever it leads to.
+        raise PayloadError(f"segment {number} is no stream for this machine: {error}") from error
 
 
 def _stream(payload: Payload, number: int) -> bytes:

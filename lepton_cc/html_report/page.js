@@ -33,7 +33,7 @@ for (const section of document.querySelectorAll("section")) {
     }, { passive: false });
     drawing.addEventListener("pointermove", event => {
       if (event.buttons !== 1) return;
-      from = from - width * event.movementX / drawing.clientWidth;
+      from = from - width * event.movementX / drawing.getBoundingClientRect().width;
       show();
     });
     drawing.addEventListener("dblclick", () => { from = 0; width = end; show(); });
