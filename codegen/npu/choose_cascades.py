@@ -2,26 +2,30 @@
 
 From the plan of whole layers on, the step with the peak is put into the cascade that brings the
 peak below the budget at the least cost in cycles, or that lowers it most. Where no cascade helps,
-the largest value that lives at the peak is spilled.
+large values are spilled.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from lepton_cc.codegen.npu.cascade import STRIPED, Cascade, Surroundings, candidates
-from lepton_cc.codegen.npu.layers import Layer
+from lepton_cc.codegen.npu.cascade import STRIPED, Cascade, Surroundings, candidates, chained_input
+from lepton_cc.codegen.npu.layers import ConvLayer, Layer
 from lepton_cc.codegen.npu.layout import assign_layouts
-from lepton_cc.codegen.npu.machine import Machine
+from lepton_cc.codegen.npu.machine import RATE_UNIT, Machine
+from lepton_cc.codegen.npu.order import chained_order
 from lepton_cc.codegen.npu.place import memory_problem_of
 from lepton_cc.codegen.npu.schedule import Border, Schedule, Scheduler, TileMaker
 from lepton_cc.codegen.npu.spill import Spilled, spill, spillable
-from lepton_cc.codegen.npu.tasks import ComputeTask, StoreTask
+from lepton_cc.codegen.npu.tasks import ComputeTask, Rows, StoreTask
 from lepton_cc.codegen.npu.tile import task_cycles
 from lepton_cc.ir.graph import Value
 from lepton_cc.passes.memory.block import blocks_of
 from lepton_cc.passes.memory.bound import peak_load
 from lepton_cc.passes.memory.clearance import permissions_of
 
+_PARTS = (0.5, 0.35, 0.25, 0.18, 0.12)
+_LARGE = 0.6  # of the budget: a value that leaves no room for its neighbours
 _SPILLED_ROWS = 4  # of a cascade of one layer that only streams, at first
 
 
@@ -38,7 +42,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class _Trial:
-    """A set of cascades with its peak and the cycles of its convolutions."""
+    """A set of cascades with its peak, and the cycles that it costs."""
 
     cascades: tuple[Cascade, ...]
     peak_bytes: int
@@ -51,31 +55,55 @@ def choose_shape(
     machine: Machine, layers: Sequence[Layer], border: Border, maker: TileMaker, budget: int
 ) -> Shape:
     """Cascades and spills that bring the live bytes of maps to the budget, or as near as can be."""
-    values: frozenset[Value] = frozenset()
+    whole, _ = _Search(
+        machine, layers, border, spill(layers, frozenset(), border.inputs), maker, 1 << 62
+    ).run()
+    if whole.peak_bytes <= budget:
+        return whole
+    layers = chained_order(layers)
     best: Shape | None = None
-    while True:
+    for values in _spills(layers, border, budget):
         found = spill(layers, values, border.inputs)
-        search = _Search(machine, layers, border, found, maker, budget)
-        shape, trial = search.run()
+        shape, _ = _Search(machine, layers, border, found, maker, budget).run()
         if best is None or shape.peak_bytes < best.peak_bytes:
             best = shape
         if shape.peak_bytes <= budget:
-            return shape
-        more = _to_spill(layers, border, values, trial)
-        if more is None:
-            return best
-        values |= {more}
+            break
+    assert best is not None
+    return best
 
 
-def _to_spill(
-    layers: Sequence[Layer], border: Border, spilled: frozenset[Value], trial: _Trial
-) -> Value | None:
-    """The largest value that lives at the peak and may be spilled."""
+def _spills(layers: Sequence[Layer], border: Border, budget: int) -> Iterator[frozenset[Value]]:
+    """Ever more values to spill: at first those that no ring can hold, then all above a size."""
+    seen = _hopeless(layers, border, budget)
+    yield seen
+    for part in _PARTS:
+        values = frozenset(
+            v for v in _spillable(layers, border) if v.type.size_bytes > part * budget
+        )
+        if not values <= seen:
+            seen |= values
+            yield values
+
+
+def _hopeless(layers: Sequence[Layer], border: Border, budget: int) -> frozenset[Value]:
+    """Large values that no ring can hold, so that they are spilled at once.
+
+    They have several readers, or one that does not read them as the rows of a chain.
+    """
+    readers = Counter(value for layer in layers for value in layer.inputs)
+    chained = {chained_input(layer) for layer in layers if isinstance(layer, STRIPED)}
+    return frozenset(
+        value
+        for value in _spillable(layers, border)
+        if value.type.size_bytes > _LARGE * budget and (readers[value] > 1 or value not in chained)
+    )
+
+
+def _spillable(layers: Sequence[Layer], border: Border) -> frozenset[Value]:
     layouts = assign_layouts(layers, tuple(border.inputs))
     dense = frozenset(v for v, layout in layouts.by_value.items() if layout.buffer == v)
-    allowed = spillable(layers, border.inputs, dense) - spilled - frozenset(border.outputs)
-    live = [value for value in allowed if value.name in trial.peak_buffers]
-    return max(live, key=lambda v: (v.type.size_bytes, v.name), default=None)
+    return spillable(layers, border.inputs, dense) - frozenset(border.outputs)
 
 
 class _Search:
@@ -90,6 +118,7 @@ class _Search:
         maker: TileMaker,
         budget: int,
     ) -> None:
+        self._machine = machine
         self._layers = spilled.layers
         self._budget = budget
         self._spilled_bytes = spilled.num_bytes
@@ -111,7 +140,7 @@ class _Search:
             spilled.values,
         )
         self._scheduler = Scheduler(machine, self._layers, layouts, self._border, maker)
-        self._costs = _Costs(machine)
+        self._costs = _Costs(machine, self._layers, maker)
 
     def run(self) -> tuple[Shape, _Trial]:
         """The best cascades found."""
@@ -174,7 +203,7 @@ class _Search:
 
     def _trial(self, cascades: tuple[Cascade, ...]) -> _Trial:
         schedule = self._scheduler.schedule(cascades)
-        problem = memory_problem_of(schedule, {})
+        problem = memory_problem_of(self._machine, schedule)
         peak = peak_load(blocks_of(problem), permissions_of(problem))
         live = tuple(b.name for b in problem.buffers if b.first_step <= peak.step <= b.last_step)
         return _Trial(
@@ -182,24 +211,46 @@ class _Search:
             peak.live_bytes,
             _layer_at(self._layers, schedule, peak.step),
             live,
-            self._costs.of(schedule),
+            self._costs.of(cascades, schedule),
         )
 
 
 class _Costs:
-    """Cycles of tiles, each shape once."""
+    """What cascades cost in cycles of convolutions more than whole layers, each computed once."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, layers: Sequence[Layer], maker: TileMaker) -> None:
         self._machine = machine
-        self._known: dict[tuple[int, ...], int] = {}
+        self._layers = layers
+        self._maker = maker
+        self._known: dict[Cascade, int] = {}
+        self._tiles: dict[tuple[int, ...], int] = {}
 
-    def of(self, schedule: Schedule) -> int:
-        """Of all convolutions."""
-        total = 0
-        for task in schedule.tasks:
-            if isinstance(task, ComputeTask) and task.slices:
-                total += self._tile(task)
-        return total
+    def of(self, cascades: Sequence[Cascade], schedule: Schedule) -> int:
+        """Of all these cascades, which the schedule holds."""
+        missing = [cascade for cascade in cascades if cascade not in self._known]
+        for cascade in missing:
+            self._known[cascade] = self._extra(cascade, schedule)
+        return sum(self._known[cascade] for cascade in cascades)
+
+    def _extra(self, cascade: Cascade, schedule: Schedule) -> int:
+        members = self._layers[cascade.first : cascade.last + 1]
+        identities = {id(layer) for layer in members}
+        striped = (
+            task
+            for task in schedule.tasks
+            if isinstance(task, ComputeTask) and id(task.layer) in identities
+        )
+        whole = sum(
+            self._maker.tiling(layer, Rows(0, layer.shape.height)).cycles
+            for layer in members
+            if isinstance(layer, ConvLayer)
+        )
+        tiles = [task for task in striped if task.slices]
+        blobs = {blob for task in tiles for blob in task.slices}
+        once = {blob.content for blob in blobs}
+        reloaded = sum(len(blob.content) for blob in blobs) - sum(map(len, once))
+        transfer = reloaded * RATE_UNIT // self._machine.system.constants.rate
+        return sum(map(self._tile, tiles)) + transfer - whole
 
     def _tile(self, task: ComputeTask) -> int:
         rows, height = task.rows, task.layer.shape.height
@@ -212,9 +263,9 @@ class _Costs:
             task.stage_mode,
             rows.first if edge else -1,
         )
-        if key not in self._known:
-            self._known[key] = task_cycles(self._machine, task)
-        return self._known[key]
+        if key not in self._tiles:
+            self._tiles[key] = task_cycles(self._machine, task)
+        return self._tiles[key]
 
 
 def _layer_at(layers: Sequence[Layer], schedule: Schedule, step: int) -> int:

@@ -1,6 +1,7 @@
 """Emission: tasks with addresses to packets, without tokens (`synchronize` adds them)."""
 
 import itertools
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 
 from lepton_cc.codegen.npu.convolution_packet import PlacedMap, convolution_packet
@@ -52,14 +53,13 @@ class Emitter:
 
         `layers` numbers the layers, by identity.
         """
-        loads = list(self._places.loads)
+        loads = deque(self._places.loads)
         packets: list[Packet] = []
         for number, task in enumerate(tasks):
             # An input that the next task waits for comes before constants that later ones need.
             horizon = number + 1 if isinstance(task, LoadTask) else len(tasks)
-            due = [load for load in loads if load.before <= number and load.first_use <= horizon]
-            loads = [load for load in loads if load not in due]
-            packets += [self._load(load) for load in due]
+            while loads and loads[0].before <= number and loads[0].first_use <= horizon:
+                packets.append(self._load(loads.popleft()))
             layer = layers.get(id(getattr(task, "layer", None)), 0)
             packets += [Packet(p.opcode, p.fields, layer) for p in self._task(task)]
         return packets

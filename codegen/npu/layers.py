@@ -156,6 +156,12 @@ class ConvLayer(Layer):
         return (self.x,) if self.residual is None else (self.x, self.residual.value)
 
     @property
+    def num_weights(self) -> int:
+        """Weights of all stages."""
+        staged = 0 if self.stage is None else int(self.stage.weights.values.size)
+        return staged + int(self.weights.values.size)
+
+    @property
     def computed(self) -> MapShape:
         """The map before pooling."""
         shape = self.shape

@@ -34,6 +34,7 @@ from lepton_cc.passes.memory import (
 )
 
 _ALIGNMENT = 16
+_EXACT_BUFFERS = 80  # above, the exact solver takes seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +70,16 @@ def place(machine: Machine, schedule: Schedule, *, prefetch: bool = False) -> Pl
     `prefetch`: constants may go to free scratchpad too, where more of them are loaded ahead.
     The plan may be larger than the scratchpad: whoever asked decides what to do about it.
     """
-    tasks, layouts = schedule.tasks, schedule.layouts
-    uses = _blob_uses(tasks)
-    ring = _Ring(Address(Region.WBUF, 0), machine.member.wbuf_bytes)
-    loads = [
-        load
-        for blob, use in uses.items()
-        if blob not in schedule.staged and (load := ring.add(blob, *use)) is not None
-    ]
-    placed = {load.blob for load in loads}
-    staged = [blob for blob in uses if blob not in placed]
-    names = {blob: f"weights.{i}" for i, blob in enumerate(staged)}
-    plan = plan_memory(memory_problem_of(schedule, {names[b]: (b, uses[b]) for b in staged}))
+    layouts = schedule.layouts
+    uses = _blob_uses(schedule.tasks)
+    loads, ring_bytes = _ring_loads(machine, schedule, uses)
+    staged = _staged(uses, loads)
+    problem = _problem(schedule, uses, staged)
+    plan = plan_memory(problem, exact=len(problem.buffers) <= _EXACT_BUFFERS)
     offsets = plan.offsets
-    for blob in staged:
-        address = Address(Region.SPM, offsets[names[blob]])
+    for name, blob in staged.items():
         first = uses[blob][0]
+        address = Address(Region.SPM, offsets[name])
         loads.append(BlobLoad(blob, max(first - 1, 0), first, address))
     spare_bytes = 0
     if prefetch:
@@ -96,7 +91,7 @@ def place(machine: Machine, schedule: Schedule, *, prefetch: bool = False) -> Pl
     }
     loads.sort(key=lambda load: load.first_use)
     addresses = {load.blob: load.address for load in loads}
-    return Places(buffers, addresses, tuple(loads), plan, ring.used_bytes, spare_bytes)
+    return Places(buffers, addresses, tuple(loads), plan, ring_bytes, spare_bytes)
 
 
 def _prefetched(
@@ -180,13 +175,36 @@ def _aligned(size_bytes: int) -> int:
     return -(-size_bytes // _ALIGNMENT) * _ALIGNMENT
 
 
-def memory_problem_of(
-    schedule: Schedule, staged: Mapping[str, tuple[Blob, tuple[int, int]]]
-) -> MemoryProblem:
-    """What the memory planner is asked: buffers of maps, and constants staged in the scratchpad.
+def memory_problem_of(machine: Machine, schedule: Schedule) -> MemoryProblem:
+    """What the memory planner is asked: buffers of maps, and constants staged in the scratchpad."""
+    uses = _blob_uses(schedule.tasks)
+    loads, _ = _ring_loads(machine, schedule, uses)
+    return _problem(schedule, uses, _staged(uses, loads))
 
-    `staged`: name -> constant, its first and its last task.
-    """
+
+def _ring_loads(
+    machine: Machine, schedule: Schedule, uses: Mapping[Blob, tuple[int, int]]
+) -> tuple[list[BlobLoad], int]:
+    """The constants that the weight buffer holds, and how many bytes of it they use."""
+    ring = _Ring(Address(Region.WBUF, 0), machine.member.wbuf_bytes)
+    loads = [
+        load
+        for blob, use in uses.items()
+        if blob not in schedule.staged and (load := ring.add(blob, *use)) is not None
+    ]
+    return loads, ring.used_bytes
+
+
+def _staged(uses: Mapping[Blob, tuple[int, int]], loads: Sequence[BlobLoad]) -> dict[str, Blob]:
+    """The other constants, by the names of their buffers in the scratchpad."""
+    placed = {load.blob for load in loads}
+    staged = [blob for blob in uses if blob not in placed]
+    return {f"weights.{number}": blob for number, blob in enumerate(staged)}
+
+
+def _problem(
+    schedule: Schedule, uses: Mapping[Blob, tuple[int, int]], staged: Mapping[str, Blob]
+) -> MemoryProblem:
     tasks, layouts, steps = schedule.tasks, schedule.layouts, schedule.steps
     ranges: dict[Value, tuple[int, int]] = {}
     for task, step in zip(tasks, steps, strict=True):
@@ -199,20 +217,32 @@ def memory_problem_of(
         for value, (first, last) in ranges.items()
     ]
     buffers += [
-        Buffer(name, len(blob.content), steps[max(first - 1, 0)], steps[last], _ALIGNMENT)
-        for name, (blob, (first, last)) in staged.items()
+        Buffer(
+            name,
+            len(blob.content),
+            steps[max(uses[blob][0] - 1, 0)],
+            steps[uses[blob][1]],
+            _ALIGNMENT,
+        )
+        for name, blob in staged.items()
     ]
     overlaps: list[Overlap] = []
     in_place: list[InPlace] = []
     for step, group in itertools.groupby(range(len(tasks)), key=lambda i: steps[i]):
         members = [tasks[i] for i in group]
         task = members[0]
-        if len(members) > 1:
+        if _is_cascade(members):
             overlaps += cascade_overlaps(members, layouts)
         elif isinstance(task, ComputeTask) and _is_whole(task):
             overlaps += _overlaps(task.layer, layouts)
             in_place += _in_place(step, task.layer, layouts)
     return MemoryProblem(tuple(buffers), in_place=tuple(in_place), overlaps=tuple(overlaps))
+
+
+def _is_cascade(tasks: Sequence[Task]) -> bool:
+    """Whether the tasks of a step are stripes, and not the slices of one layer."""
+    rows = {task.rows for task in tasks if isinstance(task, ComputeTask)}
+    return len(rows) > 1 or any(not isinstance(task, ComputeTask) for task in tasks[1:])
 
 
 def _is_whole(task: ComputeTask) -> bool:

@@ -36,7 +36,11 @@ from lepton_cc.codegen.npu.tasks import (
     StoreTask,
     Task,
 )
-from lepton_cc.codegen.npu.tile import Tiling, choose_tiling, task_cycles
+from lepton_cc.codegen.npu.tile import (
+    Tiling,
+    choose_tiling,
+    task_cycles,
+)
 from lepton_cc.codegen.npu.weights.slices import encode_slice, slice_sizes
 from lepton_cc.ir.diagnostics import InternalError
 from lepton_cc.ir.graph import Value
@@ -80,12 +84,22 @@ class TileMaker:
         self._coding = coding
         self._blobs: dict[tuple[int, int, int, int, int], Blob] = {}
         self._tables: dict[bytes, Blob] = {}
+        # Tasks hold their layers, whose identities so are not given to others.
+        self._tasks: dict[tuple[int, Rows, Tiling | None], list[ComputeTask]] = {}
         # The layer keeps its identity from being given to another one.
-        self._tilings: dict[tuple[int, int], tuple[ConvLayer, Tiling]] = {}
+        self._tilings: dict[tuple[int, int, bool], tuple[ConvLayer, Tiling]] = {}
         self.staged: set[Blob] = set()
 
-    def tasks(self, layer: Layer, rows: Rows, tiling: Tiling | None = None) -> list[ComputeTask]:
+    def tasks(
+        self, layer: Layer, rows: Rows, tiling: Tiling | None = None
+    ) -> Sequence[ComputeTask]:
         """The tiles that compute these rows of the layer's result, all its channels."""
+        key = (id(layer), rows, tiling)
+        if key not in self._tasks:
+            self._tasks[key] = self._make(layer, rows, tiling)
+        return self._tasks[key]
+
+    def _make(self, layer: Layer, rows: Rows, tiling: Tiling | None) -> list[ComputeTask]:
         table = self._table(layer)
         if isinstance(layer, ConvLayer):
             return self._convolution(layer, rows, tiling, table)
@@ -94,11 +108,11 @@ class TileMaker:
             mode = _matmul_mode(self._machine, layer)
         return [ComputeTask(layer, rows, 0, layer.shape.channels, mode, table=table)]
 
-    def tiling(self, layer: ConvLayer, rows: Rows) -> Tiling:
+    def tiling(self, layer: ConvLayer, rows: Rows, *, striped: bool = False) -> Tiling:
         """The fastest tiling for so many rows; each is searched once."""
-        key = (id(layer), rows.count)
+        key = (id(layer), rows.count, striped)
         if key not in self._tilings:
-            chosen = choose_tiling(self._machine, layer, rows)
+            chosen = choose_tiling(self._machine, layer, rows, striped=striped)
             if chosen is None:
                 raise InternalError(f"no tiling for {layer.location}")
             self._tilings[key] = (layer, chosen)
@@ -252,7 +266,7 @@ class Scheduler:
             if cascade is not None:
                 groups.append(self._cascade(members, cascade, plans[cascade]))
             else:
-                groups += [[task] for task in self._whole(members[0])]
+                groups += self._steps(members[0])
             if cascade is None or not cascade.stores:
                 groups += [[task] for task in self._stores(members)]
             index = last + 1
@@ -277,25 +291,45 @@ class Scheduler:
                 target = self._border.outputs[layer.result]
                 yield StoreTask(layer.result, target, whole(layer.result))
 
-    def _whole(self, layer: Layer) -> Iterator[Task]:
-        if not isinstance(layer, MoveLayer):
-            yield from self._maker.tasks(layer, whole(layer.result))
-        elif layer.result in self._layouts.copied:
-            yield CopyTask(layer)
+    def _steps(self, layer: Layer) -> list[list[Task]]:
+        """The tasks of a whole layer: one step of the memory plan, or one each to stage slices."""
+        if isinstance(layer, MoveLayer):
+            return [[CopyTask(layer)]] if layer.result in self._layouts.copied else []
+        tasks = self._maker.tasks(layer, whole(layer.result))
+        if any(blob in self._maker.staged for task in tasks for blob in task.slices):
+            return [[task] for task in tasks]
+        return [list(tasks)]
 
     def _cascade(self, members: Sequence[Layer], cascade: Cascade, plan: CascadePlan) -> list[Task]:
         tilings = [self._striped_tiling(i, layer, plan) for i, layer in enumerate(members)]
         result = members[-1].result
+        reloaded = self._reloaded(members)
         tasks: list[Task] = []
         for stripe in plan.stripes:
             tasks += [LoadTask(v, self._border.inputs[v], rows) for v, rows in stripe.loaded]
             for layer, rows, tiling in zip(members, stripe.computed, tilings, strict=True):
                 if rows is not None:
-                    tasks += self._maker.tasks(layer, rows, tiling)
+                    made = self._maker.tasks(layer, rows, tiling)
+                    tasks += map(_with_own_slices, made) if layer in reloaded else made
             new = stripe.computed[-1]
             if cascade.stores and new is not None:
                 tasks.append(StoreTask(result, self._border.outputs[result], new))
         return tasks
+
+    def _reloaded(self, members: Sequence[Layer]) -> frozenset[Layer]:
+        """The layers whose weights are loaded for every stripe anew.
+
+        They are those with the most weights, until what is left stays in half the weight buffer.
+        """
+        sizes = {layer: layer.num_weights for layer in members if isinstance(layer, ConvLayer)}
+        kept = sum(sizes.values())
+        reloaded: set[Layer] = set()
+        for layer in sorted(sizes, key=lambda layer: -sizes[layer]):
+            if kept <= self._machine.member.wbuf_bytes // 2:
+                break
+            kept -= sizes[layer]
+            reloaded.add(layer)
+        return frozenset(reloaded)
 
     def _striped_tiling(self, index: int, layer: Layer, plan: CascadePlan) -> Tiling | None:
         """One tiling for all stripes, chosen for the number of rows that most of them have."""
@@ -305,7 +339,7 @@ class Scheduler:
             rows.count for stripe in plan.stripes if (rows := stripe.computed[index]) is not None
         )
         (most, _), *_ = counts.most_common(1)
-        return self._maker.tiling(layer, Rows(0, most))
+        return self._maker.tiling(layer, Rows(0, most), striped=True)
 
     def _with_rings(self, plans: Mapping[Cascade, CascadePlan]) -> Layouts:
         by_value = dict(self._layouts.by_value)
@@ -313,3 +347,9 @@ class Scheduler:
             for value, rows in plan.ring_rows.items():
                 by_value[value] = dataclasses.replace(by_value[value], ring_rows=rows)
         return Layouts(by_value, self._layouts.copied)
+
+
+def _with_own_slices(task: ComputeTask) -> ComputeTask:
+    """The task with slices that no other task shares, so that they are loaded for it alone."""
+    slices = tuple(Blob(blob.content, blob.encoded) for blob in task.slices)
+    return dataclasses.replace(task, slices=slices)

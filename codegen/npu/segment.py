@@ -15,7 +15,7 @@ from lepton_cc.codegen.npu.hazards import HazardError, check_hazards
 from lepton_cc.codegen.npu.isa.assemble import FieldValue, Packet, encode_stream
 from lepton_cc.codegen.npu.isa.packets import Encoding, Opcode
 from lepton_cc.codegen.npu.isa.regions import NUM_REGIONS, Address, Region
-from lepton_cc.codegen.npu.isa.registers import ABI_MAJOR, ABI_MINOR, Capability
+from lepton_cc.codegen.npu.isa.registers import ABI_MAJOR, ABI_MINOR, Capability, Counter
 from lepton_cc.codegen.npu.layers import ConvLayer, Layer
 from lepton_cc.codegen.npu.layout import assign_layouts
 from lepton_cc.codegen.npu.machine import Machine
@@ -29,7 +29,8 @@ from lepton_cc.codegen.npu.timeline import Timeline, estimate
 from lepton_cc.ir.diagnostics import InternalError
 from lepton_cc.ir.graph import Graph
 
-_PLACEMENT_ATTEMPTS = 5
+_PLACEMENT_ATTEMPTS = 3
+_STALLS = 50  # loading ahead is worth a try where more than a fiftieth of the time is waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +135,18 @@ def _fastest(machine: Machine, layers: tuple[Layer, ...], border: Border, budget
         Scheduler(machine, shape.layers, layouts, shape.border, maker).schedule(shape.cascades)
         for maker in makers
     ]
-    candidates = [
-        _assembled(machine, shape, schedule, constants=None, prefetch=prefetch)
+    plain = [
+        _assembled(machine, shape, schedule, constants=None, prefetch=False)
         for schedule in schedules
-        for prefetch in (False, True)
     ]
-    return min(candidates, key=lambda segment: segment.rank(machine))
+    best = min(plain, key=lambda segment: segment.rank(machine))
+    ahead = [
+        _assembled(machine, shape, schedule, constants=None, prefetch=True)
+        for schedule in schedules
+        if best.spm_bytes < machine.member.spm_bytes
+        and best.timeline.counters[Counter.TOKEN_STALLS] * _STALLS > best.timeline.cycles
+    ]
+    return min([best, *ahead], key=lambda segment: segment.rank(machine))
 
 
 def _assembled(

@@ -25,7 +25,8 @@ from lepton_cc.codegen.npu.weights.slices import CHANNEL_BYTES
 _STUB = Blob(b"")
 # A staged slice takes room from feature maps, and is loaded later.
 _STAGING_COST = 1.03
-_SPM_SHARE = 4  # a staged slice takes at most this part of the scratchpad
+_STRIPED_STAGING_COST = 16.0
+_SPM_SHARE = 10  # a staged slice takes at most this part of the scratchpad
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,13 @@ class Tiling:
     cycles: int
 
 
-def choose_tiling(machine: Machine, layer: ConvLayer, rows: Rows) -> Tiling | None:
+def choose_tiling(
+    machine: Machine, layer: ConvLayer, rows: Rows, *, striped: bool = False
+) -> Tiling | None:
     """The fastest tiling for these rows; None if there is none.
+
+    `striped`: the layer is part of a cascade, in which staged slices stay for all stripes; a slice
+    may then fill the weight buffer.
 
     There always is one for what `select` made, but for separable layers, whose second stage must
     be one slice, and convolutions with more than accumulators / 4 channels in a group.
@@ -48,12 +54,13 @@ def choose_tiling(machine: Machine, layer: ConvLayer, rows: Rows) -> Tiling | No
     candidates = [
         tiling
         for mode, stage_mode in _modes(machine, layer)
-        for tiling in _tilings(machine, layer, rows, mode, stage_mode)
+        for tiling in _tilings(machine, layer, rows, mode, stage_mode, striped=striped)
     ]
     return min(
         candidates,
         key=lambda t: (
-            t.cycles * (1 if t.in_weight_buffer else _STAGING_COST),
+            t.cycles
+            * (1 if t.in_weight_buffer else _STRIPED_STAGING_COST if striped else _STAGING_COST),
             len(t.slices),
             t.mode,
             t.stage_mode,
@@ -78,7 +85,7 @@ def weights_per_output(layer: ConvLayer) -> int:
 
 
 def _tilings(
-    machine: Machine, layer: ConvLayer, rows: Rows, mode: int, stage_mode: int
+    machine: Machine, layer: ConvLayer, rows: Rows, mode: int, stage_mode: int, *, striped: bool
 ) -> Iterator[Tiling]:
     member = machine.member
     conv_width, depthwise_width = (
@@ -88,7 +95,11 @@ def _tilings(
     width = depthwise_width if layer.depthwise else conv_width
     channel_bytes = CHANNEL_BYTES + weights_per_output(layer)
     outputs = layer.weights.num_outputs
-    limits = ((True, member.wbuf_bytes // 2), (False, member.spm_bytes // _SPM_SHARE))
+    limits = (
+        (True, member.wbuf_bytes // 2),
+        *(((True, member.wbuf_bytes),) if striped else ()),
+        (False, member.spm_bytes // _SPM_SHARE),
+    )
     for in_weight_buffer, limit in limits:
         most = limit // channel_bytes // width * width
         whole = outputs * channel_bytes <= limit
@@ -98,7 +109,7 @@ def _tilings(
             count = 1
         else:
             count = ceil_div(outputs, most) if most else 0
-        if not count and not in_weight_buffer:
+        if not count and not in_weight_buffer and width == min(m.outputs for m in member.modes):
             count = ceil_div(outputs, width)
         if not count or (layer.stage is not None and not in_weight_buffer):
             continue
