@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from examples.firmware_npu import generate
 from lepton_cc.codegen.npu.isa.faults import Fault
 from tests.runtime_c.npu_driver.bindings import (
     ARITHMETIC,
@@ -34,12 +35,16 @@ def fuzzer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def _fuzz(fuzzer: Path, folder: Path, seed: int, count: int) -> Counter[str]:
+def _fuzz_sample(fuzzer: Path, folder: Path, seed: int, count: int) -> Counter[str]:
     """What became of `count` mutations of the payload of a random stream."""
     path = folder / f"{seed}.lpt"
     path.write_bytes(sample(seed, MACS, units=2).payload)
+    return _fuzz(fuzzer, path, seed, count, MACS)
+
+
+def _fuzz(fuzzer: Path, path: Path, seed: int, count: int, macs: int) -> Counter[str]:
     result = subprocess.run(
-        [str(fuzzer), str(path), str(seed), str(count), str(MACS)],
+        [str(fuzzer), str(path), str(seed), str(count), str(macs)],
         capture_output=True,
         text=True,
         timeout=3000,
@@ -49,8 +54,12 @@ def _fuzz(fuzzer: Path, folder: Path, seed: int, count: int) -> Counter[str]:
     found: Counter[str] = Counter()
     for line in result.stdout.splitlines():
         what, number, times = line.split()
-        names = {"refused": code_name, "fault": lambda code: Fault(code).name}
-        found[names[what](int(number)) if what in names else what] += int(times)
+        name = what
+        if what == "refused":
+            name = code_name(int(number))
+        elif what == "fault":
+            name = Fault(int(number)).name
+        found[name] += int(times)
     return found
 
 
@@ -65,12 +74,18 @@ def _check(found: Counter[str], count: int) -> None:
 
 
 def test_thousands_of_mutations(fuzzer: Path, tmp_path: Path) -> None:
-    found = sum((_fuzz(fuzzer, tmp_path, seed, 1500) for seed in (1, 2)), Counter())
+    found = sum((_fuzz_sample(fuzzer, tmp_path, seed, 1500) for seed in (1, 2)), Counter())
     _check(found, 3000)
+
+
+def test_mutations_of_a_compiled_model(fuzzer: Path, tmp_path: Path) -> None:
+    generate.generate(tmp_path / "digits")
+    found = _fuzz(fuzzer, tmp_path / "digits" / "digits.lpt", 4, 4000, 256)
+    _check(found, 4000)
 
 
 @pytest.mark.slow
 def test_a_hundred_thousand_mutations(fuzzer: Path, tmp_path: Path) -> None:
-    found = sum((_fuzz(fuzzer, tmp_path, seed, 12500) for seed in range(10, 18)), Counter())
+    found = sum((_fuzz_sample(fuzzer, tmp_path, seed, 12500) for seed in range(10, 18)), Counter())
     _check(found, 100_000)
     assert len([name for name in found if name in Fault.__members__]) >= 15

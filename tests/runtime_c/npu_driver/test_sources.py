@@ -81,7 +81,8 @@ def test_driver_has_no_state_and_needs_no_library(tmp_path: Path) -> None:
     nm = shutil.which("nm") or shutil.which("llvm-nm")
     if nm is None:
         pytest.skip("no nm")
-    undefined, defined = set(), set()
+    undefined: set[str] = set()
+    defined: set[str] = set()
     for source in npu_sources():
         out = tmp_path / f"{source.stem}.o"
         build(
