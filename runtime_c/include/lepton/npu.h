@@ -217,12 +217,12 @@ lpt_code lpt_load(lpt_model *model, const lpt_device *device, const void *payloa
                   uint32_t size_bytes);
 
 /* The same for a payload that lpt_load has accepted before and that lies in memory which cannot
- * change: without the CRCs of sections. What it costs depends on the numbers of segments, ports and
+ * change: without the CRCs. What it costs depends on the numbers of segments, ports and
  * layers, not on the bytes. */
 lpt_code lpt_load_again(lpt_model *model, const lpt_device *device, const void *payload,
                         uint32_t size_bytes);
 
-/* Bytes that a payload's header claims, 0 if it is none. Reads 16 bytes. */
+/* Bytes that a payload's header claims, 0 if it is none or misaligned. Reads 12 bytes. */
 uint32_t lpt_payload_bytes(const void *payload);
 
 /* Input (is_output 0) or output number `index` of a model; LPT_ERROR_BAD_PORT: there is none. */

@@ -23,13 +23,14 @@ uint32_t lpt_payload_bytes(const void *payload)
 {
     const uint8_t *header = (const uint8_t *)payload;
 
-    if (header == NULL || lpt_driver_get32(header) != LPT_PAYLOAD_MAGIC) {
+    if (header == NULL || (uintptr_t)header % LPT_PAYLOAD_ALIGNMENT != 0u ||
+        lpt_driver_get32(header) != LPT_PAYLOAD_MAGIC) {
         return 0u;
     }
     return lpt_driver_get32(header + AT_TOTAL);
 }
 
-static lpt_code check_lengths(const uint8_t *header, uint32_t size_bytes)
+static lpt_code check_shape(const uint8_t *header, uint32_t size_bytes)
 {
     uint32_t total, table_end;
 
@@ -52,13 +53,14 @@ static lpt_code check_lengths(const uint8_t *header, uint32_t size_bytes)
     }
     table_end = LPT_HEADER_BYTES + LPT_ENTRY_BYTES * lpt_driver_get16(header + AT_SECTIONS);
     if (total % LPT_PAYLOAD_ALIGNMENT != 0u || table_end > total ||
-        table_end > LPT_HEADER_BYTES + LPT_ENTRY_BYTES * MAX_ENTRIES) {
+        table_end > LPT_HEADER_BYTES + LPT_ENTRY_BYTES * MAX_ENTRIES ||
+        lpt_driver_get32(header + AT_FLAGS) != 0u || lpt_driver_get32(header + AT_LAST) != 0u) {
         return LPT_ERROR_BAD_HEADER;
     }
     return LPT_OK;
 }
 
-static lpt_code check_header(const uint8_t *header)
+static lpt_code check_crc(const uint8_t *header)
 {
     static const uint8_t no_crc[4] = {0u, 0u, 0u, 0u};
     const uint32_t table_bytes = LPT_ENTRY_BYTES * lpt_driver_get16(header + AT_SECTIONS);
@@ -66,13 +68,7 @@ static lpt_code check_header(const uint8_t *header)
 
     crc = lpt_driver_crc32c(crc, no_crc, 4u);
     crc = lpt_driver_crc32c(crc, header + AT_ABI, LPT_HEADER_BYTES - AT_ABI + table_bytes);
-    if (crc != lpt_driver_get32(header + AT_CRC)) {
-        return LPT_ERROR_HEADER_CRC;
-    }
-    if (lpt_driver_get32(header + AT_FLAGS) != 0u || lpt_driver_get32(header + AT_LAST) != 0u) {
-        return LPT_ERROR_BAD_HEADER;
-    }
-    return LPT_OK;
+    return crc == lpt_driver_get32(header + AT_CRC) ? LPT_OK : LPT_ERROR_HEADER_CRC;
 }
 
 static lpt_code check_engine(const uint8_t *header, const lpt_device *device)
@@ -141,16 +137,16 @@ static lpt_code read_section_table(lpt_model *model, uint32_t num_entries)
 }
 
 lpt_code lpt_driver_open(lpt_model *model, const lpt_device *device, const uint8_t *payload,
-                         uint32_t size_bytes)
+                         uint32_t size_bytes, int is_known)
 {
     lpt_code code;
 
     if ((uintptr_t)payload % LPT_PAYLOAD_ALIGNMENT != 0u) {
         return LPT_ERROR_MISALIGNED_PAYLOAD;
     }
-    code = check_lengths(payload, size_bytes);
-    if (code == LPT_OK) {
-        code = check_header(payload);
+    code = check_shape(payload, size_bytes);
+    if (code == LPT_OK && !is_known) {
+        code = check_crc(payload);
     }
     if (code == LPT_OK) {
         code = check_engine(payload, device);

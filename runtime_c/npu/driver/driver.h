@@ -44,6 +44,21 @@ typedef struct {
     uint32_t size_bytes;
 } lpt_binding;
 
+/* Numbers of the container; `bytes` is a multiple of 2 or 4, for payload and sections begin at 16. */
+#if defined(__GNUC__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+typedef uint16_t __attribute__((may_alias)) lpt_halfword;
+typedef uint32_t __attribute__((may_alias)) lpt_word;
+
+static inline uint32_t lpt_driver_get16(const uint8_t *bytes)
+{
+    return *(const lpt_halfword *)(const void *)bytes;
+}
+
+static inline uint32_t lpt_driver_get32(const uint8_t *bytes)
+{
+    return *(const lpt_word *)(const void *)bytes;
+}
+#else
 static inline uint32_t lpt_driver_get16(const uint8_t *bytes)
 {
     return (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8;
@@ -53,6 +68,7 @@ static inline uint32_t lpt_driver_get32(const uint8_t *bytes)
 {
     return lpt_driver_get16(bytes) | lpt_driver_get16(bytes + 2) << 16;
 }
+#endif
 
 /* Whether [offset, offset + size) lies in [0, limit). */
 static inline int lpt_driver_is_inside(uint32_t offset, uint32_t size, uint32_t limit)
@@ -111,9 +127,10 @@ static inline void lpt_driver_write(const lpt_device *device, uint32_t offset, u
 /* CRC-32C (RFC 3720): start with 0, give the result for the bytes that follow. */
 uint32_t lpt_driver_crc32c(uint32_t crc, const uint8_t *bytes, uint32_t size_bytes);
 
-/* Header and section table of a payload: fills `model` but for the counts of records. */
+/* Header and section table of a payload: fills `model` but for the counts of records. `is_known`:
+ * without the CRC. */
 lpt_code lpt_driver_open(lpt_model *model, const lpt_device *device, const uint8_t *payload,
-                         uint32_t size_bytes);
+                         uint32_t size_bytes, int is_known);
 
 /* The CRCs of all sections that are there. */
 lpt_code lpt_driver_check_sections(const lpt_model *model);

@@ -16,7 +16,7 @@ lpt_code lpt_load(lpt_model *model, const lpt_device *device, const void *payloa
     if (model == NULL || device == NULL || payload == NULL) {
         return LPT_ERROR_NULL_ARGUMENT;
     }
-    code = lpt_driver_open(model, device, (const uint8_t *)payload, size_bytes);
+    code = lpt_driver_open(model, device, (const uint8_t *)payload, size_bytes, 0);
     if (code == LPT_OK) {
         code = lpt_driver_check_sections(model);
     }
@@ -31,7 +31,7 @@ lpt_code lpt_load_again(lpt_model *model, const lpt_device *device, const void *
     if (model == NULL || device == NULL || payload == NULL) {
         return LPT_ERROR_NULL_ARGUMENT;
     }
-    code = lpt_driver_open(model, device, (const uint8_t *)payload, size_bytes);
+    code = lpt_driver_open(model, device, (const uint8_t *)payload, size_bytes, 1);
     return code == LPT_OK ? lpt_driver_check_records(model) : code;
 }
 

@@ -42,7 +42,8 @@ lpt_code lpt_fault(const lpt_job *job, lpt_fault_report *report)
     report->operation = "";
     report->nodes = "";
     stream = &job->model->sections[LPT_SECTION_STREAM];
-    if (lpt_driver_is_inside(report->packet, 4u, stream->size_bytes)) {
+    if (report->packet % 4u == 0u &&
+        lpt_driver_is_inside(report->packet, 4u, stream->size_bytes)) {
         const uint32_t head = lpt_driver_get32(job->model->payload + stream->offset + report->packet);
 
         report->opcode = head >> 24;
