@@ -37,12 +37,14 @@ class MemoryRegion:
 class Engine:
     """The tensor engine beside a control core: which member of lepton-npu, in which system.
 
-    `system` names a built-in system or a TOML file; `spm_bytes`: a scratchpad of another size.
+    `system` names a built-in system or a TOML file; `spm_bytes`: a scratchpad of another size;
+    `profile`: "native", or the name of a machine to compare with.
     """
 
     macs: int
     system: str
     spm_bytes: int | None = None
+    profile: str = "native"
 
 
 @dataclass(frozen=True, slots=True)

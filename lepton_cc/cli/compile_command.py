@@ -50,6 +50,7 @@ class _Wishes:
     help="lib, obj, asm, c, llvm, ir, program, elf [default: lib, and elf for a bare-metal core]",
 )
 @options.system
+@options.profile_machine
 @options.sram_budget
 @options.dims
 @options.quantize
@@ -86,6 +87,7 @@ def lepton_cc(
     name: str,
     emit: str,
     system: str | None,
+    profile_machine: str | None,
     sram_budget: str | None,
     dims: tuple[str, ...],
     quantize: str,
@@ -111,7 +113,7 @@ def lepton_cc(
     wishes = _Wishes(out, emit, dump_ir, print_ir_after, verify, as_json, verbosity, quiet)
     session = ctx.ensure_object(Session)
     session.verbosity = verbosity
-    chosen = with_engine_options(load_target(target), system, sram_budget)
+    chosen = with_engine_options(load_target(target), system, profile_machine, sram_budget)
     _emit_kinds(emit, chosen)
     choices = CompileOptions(
         chosen,

@@ -30,26 +30,31 @@ def read_budget(text: str | None) -> int | None:
 
 
 def with_engine_options(
-    target: "Target", system: str | None, budget: str | None = None
+    target: "Target", system: str | None, machine_name: str | None, budget: str | None = None
 ) -> "Target":
-    """The target with another system, and with so much of the scratchpad to be used, in KiB.
+    """The target in another system, as another machine, with so many KiB of scratchpad to use.
 
     Raises:
         UsageError: the target has no engine.
-        Refused: there is no such system, or the engine has less scratchpad.
+        Refused: there is no such system or machine, or the engine has less scratchpad.
     """
     from lepton_cc.codegen.npu.systems.loader import machine_of
     from lepton_cc.ir.diagnostics import Code, refuse
 
     budget_kib = read_budget(budget)
     if target.engine is None:
-        for option, value in (("--system", system), ("--sram-budget", budget)):
+        given = {
+            "--system": system, "--profile-machine": machine_name, "--sram-budget": budget
+        }  # fmt: skip
+        for option, value in given.items():
             if value is not None:
                 raise click.UsageError(f"{option}: {target.name} has no tensor engine")
         return target
     engine = target.engine
     if system is not None:
         engine = dataclasses.replace(engine, system=system)
+    if machine_name is not None:
+        engine = dataclasses.replace(engine, profile=machine_name)
     machine = machine_of(engine)
     if budget_kib is not None:
         if budget_kib * _KIB > machine.member.spm_bytes:

@@ -24,6 +24,7 @@ _LIR = ".lir"
 @options.level
 @options.target("x86-64")
 @options.system
+@options.profile_machine
 @options.dims
 @options.quantize
 @options.calibrate
@@ -48,6 +49,7 @@ def inspect(
     level: str,
     target: str,
     system: str | None,
+    profile_machine: str | None,
     dims: tuple[str, ...],
     quantize: str,
     calibrate: Path | None,
@@ -60,14 +62,14 @@ def inspect(
 ) -> None:
     """Shows layers with shapes, multiply-adds and bytes, the map of the arena, the tensor engine.
 
-    A model is compiled for it, in memory; -O, --target, --system, --dim, --quantize and
-    --calibrate are for that.
+    A model is compiled for it, in memory; -O, --target, --system, --profile-machine, --dim,
+    --quantize and --calibrate are for that.
     """
     view = View(disassemble, timeline, html, mhz, as_json)
     if model.suffix == _LIR:
         _inspect_graph(model, view)
     elif model.suffix == LPT:
-        _inspect_payload(model, system, view)
+        _inspect_payload(model, system, profile_machine, view)
     elif model.is_dir():
         _inspect_folder(model, view)
     else:
@@ -77,7 +79,7 @@ def inspect(
         from lepton_cc.compiler import CompileOptions
         from lepton_cc.levels import OptLevel
 
-        chosen = with_engine_options(load_target(target), system)
+        chosen = with_engine_options(load_target(target), system, profile_machine)
         choices = CompileOptions(
             chosen,
             OptLevel(level),
@@ -111,8 +113,8 @@ def _inspect_graph(model: Path, view: View) -> None:
         print_table(f"ops of {graph.name}", ("op", "results", "MACs", "ONNX nodes"), rows)
 
 
-def _inspect_payload(path: Path, system: str | None, view: View) -> None:
-    report, payload = read_payload(path, system)
+def _inspect_payload(path: Path, system: str | None, machine_name: str | None, view: View) -> None:
+    report, payload = read_payload(path, system, machine_name)
     if view.html is not None:
         from lepton_cc.html_report.model_page import engine_page
 

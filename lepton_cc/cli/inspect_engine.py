@@ -1,5 +1,6 @@
 """The engine's part of `lepton inspect`: summary, layers, the core's ops, disassembly, timeline."""
 
+import dataclasses
 import shutil
 import sys
 from dataclasses import dataclass
@@ -39,11 +40,13 @@ class View:
                 raise click.UsageError(f"{name}: {target} has no tensor engine")
 
 
-def read_payload(path: Path, system: str | None) -> "tuple[EngineReport, bytes]":
-    """A `.lpt` file, its times those in a system (`embedded` unless named).
+def read_payload(
+    path: Path, system: str | None, machine_name: str | None
+) -> "tuple[EngineReport, bytes]":
+    """A `.lpt` file, its times those of a machine (`native`) in a system (`embedded`).
 
     Raises:
-        Refused: it is no payload, or the system cannot be read.
+        Refused: it is no payload, or there is no such system or machine.
     """
     from lepton_cc.codegen.npu.payload_reader import PayloadError, decode_payload
     from lepton_cc.codegen.npu.systems.loader import machine_of
@@ -54,15 +57,18 @@ def read_payload(path: Path, system: str | None) -> "tuple[EngineReport, bytes]"
     try:
         content = path.read_bytes()
         payload = decode_payload(content)
-        machine = machine_of(Engine(payload.macs, system or _DEFAULT_SYSTEM))
+        engine = Engine(payload.macs, system or _DEFAULT_SYSTEM)
+        if machine_name is not None:
+            engine = dataclasses.replace(engine, profile=machine_name)
+        machine = machine_of(engine)
         report = payload_report(path.stem, content, machine)
     except (OSError, PayloadError) as error:
         raise refuse(Code.MODEL_UNREADABLE, f"{path}: {error}") from error
     promised = sum(record.cycles for record in payload.segments)
     if promised != report.cycles:
         click.echo(
-            f"note: {path.name} was made for another system, where it takes {promised:,} cycles; "
-            "name it with --system",
+            f"note: {path.name} was made for another system or machine, where it takes "
+            f"{promised:,} cycles; name it with --system and --profile-machine",
             err=True,
         )
     return report, content

@@ -45,6 +45,11 @@ system = click.option(
     metavar="NAME|FILE.toml",
     help="The memories around the tensor engine; `lepton targets` lists the names.",
 )
+profile_machine = click.option(
+    "--profile-machine",
+    type=click.Choice(["native", "parity", "u55-clone"]),
+    help="Which machine the tensor engine is, for comparisons [default: native, itself].",
+)
 sram_budget = click.option(
     "--sram-budget",
     is_flag=False,

@@ -20,6 +20,7 @@ from lepton_cc.ir.target import Engine
 
 _FOLDER = Path(__file__).parent
 _SCRATCHPAD = "scratchpad"
+_U55_MACS = (128, 256)
 _MAKERS: Mapping[Profile, Callable[[int, System], Machine]] = {
     Profile.NATIVE: native,
     Profile.PARITY: parity,
@@ -76,11 +77,12 @@ def _port(table: Mapping[str, object], chip: Member) -> Port:
     return Port(rate, latency)
 
 
-def machine_of(engine: Engine, profile: Profile = Profile.NATIVE) -> Machine:
+def machine_of(engine: Engine) -> Machine:
     """The machine of a target's engine.
 
     Raises:
-        Refused: no member has so many MACs, or the system cannot be read.
+        Refused: no member has so many MACs, there is no such profile of it, or the system cannot
+            be read.
     """
     try:
         chip = member(engine.macs)
@@ -91,5 +93,24 @@ def machine_of(engine: Engine, profile: Profile = Profile.NATIVE) -> Machine:
             f"there is no lepton-npu of {engine.macs} MACs a cycle",
             hint=f"choose one of {known}",
         ) from None
+    profile = _profile(engine)
     machine = _MAKERS[profile](engine.macs, load_system(engine.system, chip))
     return machine if engine.spm_bytes is None else machine.with_spm(engine.spm_bytes)
+
+
+def _profile(engine: Engine) -> Profile:
+    known = [profile.value for profile in Profile]
+    if engine.profile not in known:
+        raise refuse(
+            Code.TARGET_UNSUPPORTED,
+            f"there is no machine {engine.profile!r}",
+            hint=f"choose one of {', '.join(known)}",
+        )
+    if engine.profile == Profile.U55_CLONE and engine.macs not in _U55_MACS:
+        raise refuse(
+            Code.TARGET_UNSUPPORTED,
+            f"Ethos-U55 is modelled with {' or '.join(map(str, _U55_MACS))} MACs a cycle, "
+            f"not {engine.macs}",
+            hint="choose the target lepton-npu-128 or lepton-npu-256",
+        )
+    return Profile(engine.profile)

@@ -142,7 +142,7 @@ def test_a_payload_in_another_system(folder: Path) -> None:
     engine = json.loads(result.stdout)
     assert engine["machine"]["system"] == "on-chip"
     assert engine["cycles"] < report_in(folder).cycles
-    assert "was made for another system" in result.stderr
+    assert "was made for another system or machine" in result.stderr
 
 
 def test_a_damaged_payload_is_refused(folder: Path, tmp_path: Path) -> None:
@@ -172,6 +172,20 @@ def test_another_system_is_another_time(models: Path, folder: Path, tmp_path: Pa
     assert tool("inspect", out).exit_code == 0
 
 
+def test_another_machine_to_compare_with(models: Path, folder: Path) -> None:
+    arguments = ("--target=lepton-npu", "--quantize=w8a8", "--json")
+    found = {}
+    for machine in ("native", "parity", "u55-clone"):
+        model = models / "digits_dscnn.onnx"
+        result = tool("inspect", model, *arguments, "--profile-machine", machine)
+        assert result.exit_code == 0, result.output
+        engine = json.loads(result.stdout)["engine"]
+        assert engine["machine"]["profile"] == machine
+        found[machine] = engine["cycles"]
+    assert found["native"] == report_in(folder).cycles
+    assert found["native"] <= found["parity"] < found["u55-clone"]
+
+
 def test_a_system_of_the_users(models: Path, folder: Path, tmp_path: Path) -> None:
     text = 'description = "slow"\n[constants]\nbytes_per_cycle = 0.25\nlatency = 9\n'
     system = tmp_path / "mine.toml"
@@ -193,6 +207,9 @@ def test_a_system_of_the_users(models: Path, folder: Path, tmp_path: Path) -> No
     [
         (("--system=on-chip",), 2, "--system: x86-64 has no tensor engine"),
         (("--sram-budget=8",), 2, "--sram-budget: x86-64 has no tensor engine"),
+        (("--profile-machine=parity",), 2, "--profile-machine: x86-64 has no tensor engine"),
+        (("--target=lepton-npu", "--profile-machine=u65"), 2, "'u65' is not one of"),
+        (("--target=lepton-npu-64", "--profile-machine=u55-clone"), 1, "128 or 256 MACs"),
         (("--target=lepton-npu", "--system=nowhere"), 1, "choose one of embedded, on-chip"),
         (("--target=lepton-npu", "--sram-budget=0"), 2, "neither KiB nor curve"),
         (("--target=lepton-npu", "--sram-budget=x"), 2, "neither KiB nor curve"),

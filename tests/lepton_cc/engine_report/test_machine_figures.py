@@ -16,5 +16,5 @@ from lepton_cc.ir.target import Engine
 def test_figures_keep_the_machine(profile: Profile, system: str, spm_bytes: int | None) -> None:
     members = FAMILY if profile is not Profile.U55_CLONE else FAMILY[1:3]
     for member in members:
-        machine = machine_of_target(Engine(member.macs, system, spm_bytes), profile)
+        machine = machine_of_target(Engine(member.macs, system, spm_bytes, profile.value))
         assert machine_of(machine_figures(machine)) == machine
