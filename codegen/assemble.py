@@ -20,7 +20,7 @@ from lepton_cc.codegen.npu.engine_program import (
     port_record,
 )
 from lepton_cc.codegen.npu.payload import Binding as PortBinding
-from lepton_cc.codegen.npu.segment import Segment, compile_segment
+from lepton_cc.codegen.npu.segment import Segment, check_fit, compile_segment
 from lepton_cc.codegen.npu.systems.loader import machine_of
 from lepton_cc.codegen.program import (
     CONSTANT_ALIGNMENT,
@@ -32,6 +32,7 @@ from lepton_cc.codegen.program import (
     Role,
 )
 from lepton_cc.codegen.storage import StorageMap, assign_storage
+from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.graph import Graph, Op, Value
 from lepton_cc.ir.ops.constant import Constant
 from lepton_cc.ir.ops.fused import Fused
@@ -72,7 +73,9 @@ class _Step:
     def bindings(self) -> tuple[Binding, ...]:
         """What the kernel is given; a segment gets its operands and results."""
         if self.lowered is None:
-            return (*self.op.inputs, *self.op.results)
+            spilled = self.segment.spilled_bytes if self.segment else 0
+            space = (Scratch(DType.I8, spilled),) if spilled else ()
+            return (*self.op.inputs, *self.op.results, *space)
         return self.lowered.bindings
 
 
@@ -105,10 +108,13 @@ def assemble(
 def _engine_step(op: Op, target: Target, storage: StorageMap, pool: ConstantPool) -> _Step:
     assert isinstance(op.kind, EngineSegment)
     assert target.engine is not None
-    segment = compile_segment(op.kind.body, machine_of(target.engine), pool)
+    machine = machine_of(target.engine)
+    segment = compile_segment(op.kind.body, machine, pool)
+    check_fit(segment, machine)
+    scratch = (f"scratch.{op.results[0].name}",) if segment.spilled_bytes else ()
     reads = dict.fromkeys(storage.storage[value] for value in op.inputs)
     writes = tuple(storage.storage[result] for result in op.results)
-    return _Step(op, None, (), tuple(reads), writes, segment)
+    return _Step(op, None, scratch, tuple(reads), writes, segment)
 
 
 def _with_engine(
@@ -121,8 +127,9 @@ def _with_engine(
     for step, call in zip(steps, program.calls, strict=True):
         if step.segment is not None:
             places = [_OUTER[place.role](place) for place in call.arguments]
-            count = len(step.op.inputs)
-            bound.append(bind_segment(step.segment, places[:count], places[count:]))
+            first, last = len(step.op.inputs), len(step.op.inputs) + len(step.op.results)
+            spilled = places[last] if step.scratch else None
+            bound.append(bind_segment(step.segment, places[:first], places[first:last], spilled))
     records = [
         port_record(port.name, value, is_output=is_output)
         for ports, values, is_output in (

@@ -25,7 +25,9 @@ from lepton_cc.codegen.npu.payload import (
     SegmentRecord,
     encode_payload,
 )
+from lepton_cc.codegen.npu.ports import Port, port_of
 from lepton_cc.codegen.npu.segment import Segment
+from lepton_cc.codegen.npu.spill import SPILL_REGION
 from lepton_cc.ir.diagnostics import Code, refuse
 from lepton_cc.ir.graph import Value
 
@@ -57,29 +59,25 @@ class EngineProgram:
 
 
 def bind_segment(
-    segment: Segment, inputs: Sequence[OuterPlace], outputs: Sequence[OuterPlace]
+    segment: Segment,
+    inputs: Sequence[OuterPlace],
+    outputs: Sequence[OuterPlace],
+    spilled: OuterPlace | None = None,
 ) -> tuple[Segment, tuple[RegionBinding, ...]]:
     """The segment with the addresses of its ports, and the bindings of its regions.
+
+    `spilled`: the part of the arena for values that do not stay in the scratchpad.
 
     Raises:
         Refused: it would need more regions for ports of the model than there are.
     """
-    addresses: dict[Region, Address] = {}
+    addresses: dict[Port, Address] = {}
     ports: dict[tuple[Binding, int], Region] = {}
-    for first, places in ((Region.INPUT0, inputs), (Region.OUTPUT0, outputs)):
+    for base, places in ((Region.INPUT0, inputs), (Region.OUTPUT0, outputs)):
         for number, place in enumerate(places):
-            inner = Region(first + number)
-            if place.binding is Binding.ARENA:
-                addresses[inner] = Address(Region.ARENA, place.position)
-                continue
-            key = (place.binding, place.position)
-            base = Region.INPUT0 if place.binding is Binding.INPUT else Region.OUTPUT0
-            if key not in ports:
-                taken = sum(binding is place.binding for binding, _ in ports)
-                if taken == MAX_PORTS:
-                    raise _too_many_ports(segment, place.binding)
-                ports[key] = Region(base + taken)
-            addresses[inner] = Address(ports[key], 0)
+            addresses[Port(base, number)] = _outer_address(segment, place, ports)
+    if spilled is not None:
+        addresses[Port(SPILL_REGION, 0)] = Address(Region.ARENA, spilled.position)
     packets = tuple(_relocated(packet, addresses) for packet in segment.packets)
     check, *rest = packets
     sizes, written = _region_sizes(rest)
@@ -94,6 +92,22 @@ def bind_segment(
     return dataclasses.replace(segment, packets=(checked, *rest)), bindings
 
 
+def _outer_address(
+    segment: Segment, place: OuterPlace, ports: dict[tuple[Binding, int], Region]
+) -> Address:
+    """Where a value on the border lies; a port of the model gets a region at its first use."""
+    if place.binding is Binding.ARENA:
+        return Address(Region.ARENA, place.position)
+    key = (place.binding, place.position)
+    if key not in ports:
+        taken = sum(binding is place.binding for binding, _ in ports)
+        if taken == MAX_PORTS:
+            raise _too_many_ports(segment, place.binding)
+        base = Region.INPUT0 if place.binding is Binding.INPUT else Region.OUTPUT0
+        ports[key] = Region(base + taken)
+    return Address(ports[key], 0)
+
+
 def _too_many_ports(segment: Segment, binding: Binding) -> Exception:
     nodes = ", ".join(str(layer.location) for layer in segment.layers[-2:])
     return refuse(
@@ -104,13 +118,14 @@ def _too_many_ports(segment: Segment, binding: Binding) -> Exception:
     )
 
 
-def _relocated(packet: Packet, addresses: Mapping[Region, Address]) -> Packet:
+def _relocated(packet: Packet, addresses: Mapping[Port, Address]) -> Packet:
     fields: dict[str, FieldValue] = {}
     for name, value in packet.fields.items():
-        if isinstance(value, Address) and value.region in addresses:
-            fields[name] = addresses[value.region].plus(value.offset)
-        else:
-            fields[name] = value
+        fields[name] = value
+        if isinstance(value, Address):
+            port, offset = port_of(value)
+            if port in addresses:
+                fields[name] = addresses[port].plus(offset)
     return dataclasses.replace(packet, fields=fields)
 
 

@@ -14,19 +14,20 @@ from lepton_cc.codegen.npu.fuse import fuse_layers
 from lepton_cc.codegen.npu.hazards import HazardError, check_hazards
 from lepton_cc.codegen.npu.isa.assemble import FieldValue, Packet, encode_stream
 from lepton_cc.codegen.npu.isa.packets import Encoding, Opcode
-from lepton_cc.codegen.npu.isa.regions import NUM_REGIONS, Address, Region
+from lepton_cc.codegen.npu.isa.regions import NUM_REGIONS, Region
 from lepton_cc.codegen.npu.isa.registers import ABI_MAJOR, ABI_MINOR, Capability, Counter
 from lepton_cc.codegen.npu.layers import ConvLayer, Layer
 from lepton_cc.codegen.npu.layout import assign_layouts
 from lepton_cc.codegen.npu.machine import Machine
 from lepton_cc.codegen.npu.place import Places, place
+from lepton_cc.codegen.npu.ports import port_address
 from lepton_cc.codegen.npu.schedule import Border, Coding, Schedule, Scheduler, TileMaker
 from lepton_cc.codegen.npu.select import select
 from lepton_cc.codegen.npu.synchronize import synchronize
 from lepton_cc.codegen.npu.tasks import Rows
 from lepton_cc.codegen.npu.tile import choose_tiling
 from lepton_cc.codegen.npu.timeline import Timeline, estimate
-from lepton_cc.ir.diagnostics import InternalError
+from lepton_cc.ir.diagnostics import Code, InternalError, refuse
 from lepton_cc.ir.graph import Graph
 
 _PLACEMENT_ATTEMPTS = 3
@@ -93,7 +94,7 @@ def compile_segment(body: Graph, machine: Machine, constants: ConstantPool) -> S
     """Compiles a graph that `select` takes whole; constants are added to the pool.
 
     If the maps do not fit the machine's scratchpad, layers run in cascades; the segment may still
-    be larger than the scratchpad if nothing helps: see `Segment.spm_bytes`.
+    be larger than the scratchpad if nothing helps: see `Segment.spm_bytes` and `check_fit`.
 
     Raises:
         InternalError: an op of the body is none that the engine executes.
@@ -106,8 +107,8 @@ def compile_segment(body: Graph, machine: Machine, constants: ConstantPool) -> S
         selection.layers, body.outputs, lambda *stages: _separable_pays(machine, *stages)
     )
     border = Border(
-        {value: Address(Region(Region.INPUT0 + i), 0) for i, value in enumerate(body.inputs)},
-        {value: Address(Region(Region.OUTPUT0 + i), 0) for i, value in enumerate(body.outputs)},
+        {value: port_address(Region.INPUT0, i) for i, value in enumerate(body.inputs)},
+        {value: port_address(Region.OUTPUT0, i) for i, value in enumerate(body.outputs)},
     )
     best: Segment | None = None
     budget = machine.member.spm_bytes
@@ -124,6 +125,25 @@ def compile_segment(body: Graph, machine: Machine, constants: ConstantPool) -> S
             break
     assert best is not None
     return best.with_constants(machine, constants)
+
+
+def check_fit(segment: Segment, machine: Machine) -> None:
+    """Refuses a segment that is larger than the scratchpad.
+
+    Raises:
+        Refused: with what is needed, what there is, the peak and its biggest maps.
+    """
+    there_is = machine.member.spm_bytes
+    if segment.spm_bytes <= there_is:
+        return
+    plan = segment.places.plan
+    biggest = ", ".join(f"{b.name} {b.size_bytes}" for b in plan.peak_buffers[:3])
+    raise refuse(
+        Code.DOES_NOT_FIT,
+        f"the engine needs {segment.spm_bytes} bytes of scratchpad, {machine.member.name} has "
+        f"{there_is}, after striping and spilling; the biggest maps at the peak are: {biggest}",
+        hint="give a larger scratchpad (--sram-budget), a larger member, or a smaller model",
+    )
 
 
 def _fastest(machine: Machine, layers: tuple[Layer, ...], border: Border, budget: int) -> Segment:
