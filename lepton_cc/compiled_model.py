@@ -49,7 +49,8 @@ def compile(  # noqa: PLR0913  # options of the command line, by keyword
     that is known now, they vanish from the interface. `name` prefixes every symbol (default: the
     file's name). `require_integer` refuses a model of which anything stays float.
 
-    `quantize` is "w8a8" or "w4a8" and makes integers of a float model; `calibrate` are samples of
+    `quantize` is "w8a8" or "w4a8" and makes integers of a float model (the default for targets with
+    a tensor engine; "none" keeps floats); `calibrate` are samples of
     its inputs, an `.npz` or arrays `[samples, ...]` by input name, without which ranges are guessed
     from random ones; `calibration_method` is "mse" (default), "minmax", "percentile" or "entropy".
 
@@ -61,14 +62,15 @@ def compile(  # noqa: PLR0913  # options of the command line, by keyword
         level = OptLevel(str(opt))
     except ValueError:
         raise UsageError(f"opt={opt!r} is none of 0, 1, 2, 3, 's'") from None
+    chosen = load_target(target)
     options = CompileOptions(
-        load_target(target),
+        chosen,
         level,
         name,
         dims or {},
         constants or {},
         require_integer,
-        quantization=quantization_options(quantize, calibrate, calibration_method),
+        quantization=quantization_options(quantize, calibrate, calibration_method, chosen),
     )
     source = model_source(model)
     return CompiledModel(compile_model(source, options), model_sha256(source))

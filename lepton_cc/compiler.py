@@ -132,6 +132,7 @@ def compile_model(
     if options.quantization is not None:
         begin("quantize")
         quantized = quantize(imported, options.quantization, observers)
+    if quantized is not None:
         imported, observers = quantized.graph, continued(observers)
     begin("passes")
     floats = _FloatOps(allowed=not options.require_integer)

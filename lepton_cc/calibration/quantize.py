@@ -13,6 +13,8 @@ from lepton_cc.calibration.method import Method
 from lepton_cc.calibration.statistics import calibration_statistics
 from lepton_cc.ir.diagnostics import Code, UsageError, refuse
 from lepton_cc.ir.graph import Graph
+from lepton_cc.ir.ops.quantization import Dequantize, Quantize
+from lepton_cc.ir.target import Target
 from lepton_cc.levels import BEFORE_QUANTIZATION
 from lepton_cc.passes.manager import Observer, PassManager, PassRecord
 from lepton_cc.passes.quantize.insert_quantization import InsertQuantization, refuse_quantized
@@ -25,24 +27,36 @@ DEFAULT_METHOD = Method.MSE
 
 @dataclass(frozen=True, slots=True)
 class QuantizationOptions:
-    """How a float model is to be quantized; `source` None: by samples that are made up."""
+    """How a float model is to be quantized; `source` None: by samples that are made up.
+
+    `optional`: a model that is quantized already, or has nothing to quantize, stays as it is.
+    """
 
     scheme: WeightScheme
     source: CalibrationSource | None = None
     method: Method = DEFAULT_METHOD
+    optional: bool = False
 
 
 NO_QUANTIZATION = "none"
 
 
 def quantization_options(
-    scheme: str | None, source: CalibrationSource | None, method: str | None
+    scheme: str | None,
+    source: CalibrationSource | None,
+    method: str | None,
+    target: Target,
 ) -> QuantizationOptions | None:
     """The options by their names on the command line; None if the model stays as it is.
+
+    Without a scheme, float models become integers (w8a8) for targets with a tensor engine.
 
     Raises:
         UsageError: a name does not exist, or there are samples for a model that stays float.
     """
+    optional = scheme is None and target.engine is not None
+    if optional:
+        scheme = WeightScheme.W8A8.value
     if scheme is None or scheme == NO_QUANTIZATION:
         if source is not None or method is not None:
             raise UsageError("calibration needs a scheme: quantize w8a8 or w4a8")
@@ -57,7 +71,7 @@ def quantization_options(
     except ValueError:
         known = ", ".join(one.value for one in Method)
         raise UsageError(f"calibration method {method!r} is none of {known}") from None
-    return QuantizationOptions(chosen, source, how)
+    return QuantizationOptions(chosen, source, how, optional)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +113,10 @@ class QuantizedModel:
     passes: tuple[PassRecord, ...]
 
 
+def _states_integers(graph: Graph) -> bool:
+    return any(isinstance(op.kind, Quantize | Dequantize) for op in graph.ops)
+
+
 def continued(observers: Sequence[Observer]) -> tuple[Observer, ...]:
     """Observers of a pipeline that goes on with another's graph, which they have seen."""
 
@@ -110,12 +128,16 @@ def continued(observers: Sequence[Observer]) -> tuple[Observer, ...]:
 
 def quantize(
     imported: Graph, options: QuantizationOptions, observers: Sequence[Observer] = ()
-) -> QuantizedModel:
+) -> QuantizedModel | None:
     """Prepares a float graph, runs it on the samples, and puts in scales and integer weights.
+
+    None: quantization was optional, and there is nothing to do.
 
     Raises:
         Refused: the model is quantized already or has nothing to quantize, or the data do not fit.
     """
+    if options.optional and _states_integers(imported):
+        return None
     refuse_quantized(imported)
     if options.source is None:
         data = made_up_data(imported)
@@ -124,6 +146,8 @@ def quantize(
     preparation = PassManager(BEFORE_QUANTIZATION, observers)
     prepared = preparation.run(imported)
     points = quantization_points(prepared)
+    if not points.measured and options.optional:
+        return None
     if not points.measured:
         raise refuse(
             Code.UNSUPPORTED_FORM,

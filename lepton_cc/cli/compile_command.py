@@ -90,7 +90,7 @@ def lepton_cc(
     profile_machine: str | None,
     sram_budget: str | None,
     dims: tuple[str, ...],
-    quantize: str,
+    quantize: str | None,
     calibrate: Path | None,
     calibration_method: str | None,
     require_integer: bool,
@@ -122,7 +122,7 @@ def lepton_cc(
         options.read_dims(dims),
         require_integer=require_integer,
         profile=profile,
-        quantization=quantization_options(quantize, calibrate, calibration_method),
+        quantization=quantization_options(quantize, calibrate, calibration_method, chosen),
     )
     if sram_budget == CURVE:
         _print_curve(model, choices, wishes, session)

@@ -51,7 +51,7 @@ def inspect(
     system: str | None,
     profile_machine: str | None,
     dims: tuple[str, ...],
-    quantize: str,
+    quantize: str | None,
     calibrate: Path | None,
     calibration_method: str | None,
     disassemble: bool,
@@ -84,7 +84,7 @@ def inspect(
             chosen,
             OptLevel(level),
             dims=options.read_dims(dims),
-            quantization=quantization_options(quantize, calibrate, calibration_method),
+            quantization=quantization_options(quantize, calibrate, calibration_method, chosen),
         )
         _inspect_model(model, ctx.ensure_object(Session), choices, view)
 

@@ -25,9 +25,9 @@ require_integer = click.option(
 quantize = click.option(
     "--quantize",
     type=click.Choice(["none", "w8a8", "w4a8"]),
-    default="none",
-    show_default=True,
-    help="Make integers of a float model: 8 or 4 bits for weights, 8 for activations.",
+    default=None,
+    help="Make integers of a float model: 8 or 4 bits for weights, 8 for activations "
+    "[default: w8a8 for lepton-npu, else none]",
 )
 calibrate = click.option(
     "--calibrate",

@@ -15,9 +15,8 @@ MODELS = Path(__file__).resolve().parents[3] / "models"
 @cache
 def compiled(name: str, target: str = "lepton-npu") -> Compilation:
     """A model of digits at 8 bits, its ranges guessed."""
-    options = CompileOptions(
-        load_target(target), quantization=quantization_options("w8a8", None, None)
-    )
+    npu = load_target(target)
+    options = CompileOptions(npu, quantization=quantization_options("w8a8", None, None, npu))
     return compile_model(MODELS / f"{name}.onnx", options)
 
 
