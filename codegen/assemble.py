@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from lepton_cc.codegen.costs import num_macs
 from lepton_cc.codegen.in_place import overwritable_operands
@@ -21,6 +22,7 @@ from lepton_cc.codegen.npu.engine_program import (
 )
 from lepton_cc.codegen.npu.payload import Binding as PortBinding
 from lepton_cc.codegen.npu.segment import Segment, check_fit, compile_segment
+from lepton_cc.codegen.npu.self_test import self_test_section
 from lepton_cc.codegen.npu.systems.loader import machine_of
 from lepton_cc.codegen.program import (
     CONSTANT_ALIGNMENT,
@@ -32,6 +34,7 @@ from lepton_cc.codegen.program import (
     Role,
 )
 from lepton_cc.codegen.storage import StorageMap, assign_storage
+from lepton_cc.ir.diagnostics import UsageError
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.graph import Graph, Op, Value
 from lepton_cc.ir.ops.constant import Constant
@@ -49,6 +52,7 @@ from lepton_cc.passes.memory import (
     order_for_lowest_peak,
     plan_memory,
 )
+from lepton_cc.passes.quantize.expose_integers import PortScale
 
 # Arena buffers start at cache lines where the target has wide vectors, else as the API promises.
 _VECTOR_ALIGNMENT = 64
@@ -80,9 +84,19 @@ class _Step:
 
 
 def assemble(
-    graph: Graph, name: str, target: Target, options: ScheduleOptions, *, reorder: bool = True
+    graph: Graph,
+    name: str,
+    target: Target,
+    options: ScheduleOptions,
+    *,
+    reorder: bool = True,
+    scales: Mapping[str, PortScale] = MappingProxyType({}),
+    self_test: bool = False,
 ) -> Program:
     """Lowers every op, orders the calls for the lowest peak, plans the arena, dedupes kernels.
+
+    `scales` are those of ports that were made integers, by ONNX name. `self_test`: the payload of
+    the tensor engine gets one.
 
     Ops whose results have no elements have nothing to do and get no call.
     `graph` is static and fused; `name` prefixes every symbol.
@@ -101,8 +115,25 @@ def assemble(
     ]
     plan, order = _plan(steps, storage, target, reorder=reorder)
     ordered = [steps[i] for i in order]
-    program = _program(name, target, storage, ordered, plan, constants)
-    return _with_engine(program, storage, ordered, pool)
+    program = _program(name, target, storage, ordered, plan, constants, scales)
+    test = _self_test(graph, program) if self_test else b""
+    return _with_engine(program, ordered, pool, test)
+
+
+def _self_test(graph: Graph, program: Program) -> bytes:
+    """The self-test of a model that runs on the engine alone.
+
+    Raises:
+        UsageError: it does not, so that the driver by itself cannot run it.
+    """
+    core = [call.operation for call in program.calls if call.segment is None]
+    if core or len(program.calls) != 1:
+        raise UsageError(
+            "a self-test needs a model that runs on the engine alone, in one segment; on the "
+            f"control core: {', '.join(core) or 'nothing'}. Integers in the interface "
+            "(--io=quantized) may help"
+        )
+    return self_test_section(graph)
 
 
 def _engine_step(op: Op, target: Target, storage: StorageMap, pool: ConstantPool) -> _Step:
@@ -118,7 +149,7 @@ def _engine_step(op: Op, target: Target, storage: StorageMap, pool: ConstantPool
 
 
 def _with_engine(
-    program: Program, storage: StorageMap, steps: Sequence[_Step], pool: ConstantPool
+    program: Program, steps: Sequence[_Step], pool: ConstantPool, test: bytes
 ) -> Program:
     """The program with its segments bound to their memory, and their payload."""
     if program.target.engine is None or not any(step.segment for step in steps):
@@ -131,15 +162,12 @@ def _with_engine(
             spilled = places[last] if step.scratch else None
             bound.append(bind_segment(step.segment, places[:first], places[first:last], spilled))
     records = [
-        port_record(port.name, value, is_output=is_output)
-        for ports, values, is_output in (
-            (program.inputs, storage.graph.inputs, False),
-            (program.outputs, storage.graph.outputs, True),
-        )
-        for port, value in zip(ports, values, strict=True)
+        port_record(port.name, port.type, port.scale, is_output=is_output)
+        for ports, is_output in ((program.inputs, False), (program.outputs, True))
+        for port in ports
     ]
     machine = machine_of(program.target.engine)
-    engine = link_segments(machine, bound, pool.content(), program.arena_bytes, records)
+    engine = link_segments(machine, bound, pool.content(), program.arena_bytes, records, test=test)
     return replace(program, engine=engine)
 
 
@@ -226,6 +254,7 @@ def _program(
     steps: Sequence[_Step],
     plan: MemoryPlan,
     constants: Mapping[Value, Array],
+    scales: Mapping[str, PortScale],
 ) -> Program:
     blob = _Blob()
     functions = _Functions(steps)
@@ -249,8 +278,8 @@ def _program(
     return Program(
         name,
         target,
-        _ports([value.name for value in storage.graph.inputs], storage.graph.inputs),
-        _ports(storage.graph.output_names, storage.graph.outputs),
+        _ports([value.name for value in storage.graph.inputs], storage.graph.inputs, scales),
+        _ports(storage.graph.output_names, storage.graph.outputs, scales),
         functions.all(),
         tuple(calls),
         tuple(blob.tensors()),
@@ -361,7 +390,9 @@ def _operation(op: Op) -> str:
     return op.kind.mnemonic
 
 
-def _ports(names: Sequence[str], values: Sequence[Value]) -> tuple[Port, ...]:
+def _ports(
+    names: Sequence[str], values: Sequence[Value], scales: Mapping[str, PortScale]
+) -> tuple[Port, ...]:
     taken: set[str] = set()
     ports: list[Port] = []
     for name, value in zip(names, values, strict=True):
@@ -369,7 +400,7 @@ def _ports(names: Sequence[str], values: Sequence[Value]) -> tuple[Port, ...]:
         while identifier in taken:
             identifier += "_"
         taken.add(identifier)
-        ports.append(Port(name, identifier, value.type))
+        ports.append(Port(name, identifier, value.type, scales.get(name)))
     return tuple(ports)
 
 

@@ -16,6 +16,7 @@ from lepton_cc.ir.target import Target
 from lepton_cc.ir.tensor import Tensor
 from lepton_cc.ir.types import TensorType
 from lepton_cc.passes.memory import MemoryPlan
+from lepton_cc.passes.quantize.expose_integers import PortScale
 
 CONSTANT_ALIGNMENT = 64
 
@@ -31,11 +32,15 @@ class Role(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """An input or output of the model: its ONNX name, its name in C, its type."""
+    """An input or output of the model: its ONNX name, its name in C, its type.
+
+    `scale`: what integers mean that the model's own type does not have.
+    """
 
     name: str
     identifier: str
     type: TensorType
+    scale: PortScale | None = None
 
 
 @dataclass(frozen=True, slots=True)

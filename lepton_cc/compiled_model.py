@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from lepton_cc.artifacts.emit import Artifacts, EmitKind
 from lepton_cc.calibration.data import CalibrationSource
@@ -41,6 +42,7 @@ def compile(  # noqa: PLR0913  # options of the command line, by keyword
     quantize: str | None = None,
     calibrate: CalibrationSource | None = None,
     calibration_method: str | None = None,
+    io: Literal["model", "quantized"] = "model",
 ) -> "CompiledModel":
     """Compiles an ONNX model: a path, or an `onnx.ModelProto`.
 
@@ -53,6 +55,8 @@ def compile(  # noqa: PLR0913  # options of the command line, by keyword
     a tensor engine; "none" keeps floats); `calibrate` are samples of
     its inputs, an `.npz` or arrays `[samples, ...]` by input name, without which ranges are guessed
     from random ones; `calibration_method` is "mse" (default), "minmax", "percentile" or "entropy".
+
+    `io="quantized"` makes inputs and outputs the integers that the model quantizes them to.
 
     Raises:
         Refused: the model, or something it wants, is not supported; with every reason.
@@ -71,6 +75,7 @@ def compile(  # noqa: PLR0913  # options of the command line, by keyword
         constants or {},
         require_integer,
         quantization=quantization_options(quantize, calibrate, calibration_method, chosen),
+        integer_ports=io == "quantized",
     )
     source = model_source(model)
     return CompiledModel(compile_model(source, options), model_sha256(source))

@@ -25,6 +25,7 @@ from lepton_cc.ir.target import Target
 from lepton_cc.ir.tensor import Array
 from lepton_cc.levels import LEVELS, OptLevel
 from lepton_cc.passes.manager import Observer, PassManager, PassRecord
+from lepton_cc.passes.quantize.expose_integers import ExposeIntegers, PortScale, port_scales
 from lepton_cc.passes.quantize.float_ops import FloatOp, float_ops
 from lepton_cc.passes.quantize.raise_integers import RaiseIntegers
 
@@ -38,7 +39,9 @@ class CompileOptions:
     name: prefix of every symbol; dims: sizes of open dimensions; constants: graph inputs that are
     known now and vanish from the interface; require_integer: whether a float op is an error;
     quantization: how a float model becomes integers, None: it stays as it is; profile: whether
-    machine code has hooks that measure its layers.
+    machine code has hooks that measure its layers; integer_ports: inputs and outputs are the
+    integers that the model quantizes them to, where each has one scale; self_test: the payload of
+    the tensor engine gets a test that its driver can run.
     """
 
     target: Target
@@ -48,6 +51,8 @@ class CompileOptions:
     constants: Mapping[str, Array] = field(default_factory=dict)
     require_integer: bool = False
     profile: bool = False
+    integer_ports: bool = False
+    self_test: bool = False
     quantization: QuantizationOptions | None = None
 
 
@@ -100,6 +105,20 @@ class _FloatOps:
             raise Refused(float_op.diagnostic() for float_op in self.found)
 
 
+class _PortScales:
+    """Observes the pipeline: the scales of ports, right before they become integers."""
+
+    def __init__(self, *, wanted: bool) -> None:
+        self.found: dict[str, PortScale] = {}
+        self._wanted = wanted
+
+    def __call__(self, record: PassRecord, graph: Graph) -> None:
+        if record.name == ExposeIntegers.NAME:
+            self._wanted = False
+        if self._wanted:
+            self.found = port_scales(graph)
+
+
 def model_name(source: ModelSource, given: str) -> str:
     """The symbol prefix: the given name, or one made from the file or the graph."""
     if given:
@@ -137,11 +156,23 @@ def compile_model(
     begin("passes")
     floats = _FloatOps(allowed=not options.require_integer)
     fallbacks = _Fallbacks()
-    manager = PassManager(level.pipeline(options.target), (*observers, floats, fallbacks))
+    scales = _PortScales(wanted=options.integer_ports)
+    manager = PassManager(
+        level.pipeline(options.target, integer_ports=options.integer_ports),
+        (*observers, floats, fallbacks, scales),
+    )
     graph = manager.run(imported)
     begin("lower")
     name = model_name(source, options.name)
-    program = assemble(graph, name, options.target, level.schedule, reorder=level.reorder)
+    program = assemble(
+        graph,
+        name,
+        options.target,
+        level.schedule,
+        reorder=level.reorder,
+        scales=scales.found,
+        self_test=options.self_test,
+    )
     begin("done")
     stages = tuple((s, b - a) for (s, a), (_, b) in itertools.pairwise(seconds))
     records = manager.records if quantized is None else (*quantized.passes, *manager.records)

@@ -20,6 +20,7 @@ from lepton_cc.passes.lower_recurrent import LowerRecurrent
 from lepton_cc.passes.manager import Repeat, Step
 from lepton_cc.passes.prepare_dot_products import PrepareDotProducts
 from lepton_cc.passes.propagate_layout import PropagateLayout
+from lepton_cc.passes.quantize.expose_integers import ExposeIntegers
 from lepton_cc.passes.quantize.prove_accumulators import ProveAccumulators
 from lepton_cc.passes.quantize.raise_integers import RaiseIntegers
 from lepton_cc.passes.recognize_activations import RecognizeActivations
@@ -54,13 +55,15 @@ class Level:
     reorder: bool
     fusion: tuple[Step, ...] = ()
 
-    def pipeline(self, target: Target) -> tuple[Step, ...]:
-        """All passes on the way to a target."""
+    def pipeline(self, target: Target, *, integer_ports: bool = False) -> tuple[Step, ...]:
+        """All passes on the way to a target; `integer_ports`: see `ExposeIntegers`."""
         middle: tuple[Step, ...] = ()
         if target.engine is not None:
             middle = (PlaceOnEngine(),)
         elif self.schedule.vectorize:
             middle = (PrepareDotProducts(target.dot_product),)
+        if integer_ports:
+            middle = (ExposeIntegers(), EliminateDeadCode(), *middle)
         return (*self.passes, *middle, *self.fusion)
 
 

@@ -12,6 +12,7 @@ from lepton_cc.passes.fuse_reductions import FuseReductions
 from lepton_cc.passes.lower_recurrent import LowerRecurrent
 from lepton_cc.passes.prepare_dot_products import PrepareDotProducts
 from lepton_cc.passes.propagate_layout import PropagateLayout
+from lepton_cc.passes.quantize.expose_integers import ExposeIntegers
 from lepton_cc.passes.quantize.insert_quantization import InsertQuantization
 from lepton_cc.passes.quantize.prove_accumulators import ProveAccumulators
 from lepton_cc.passes.quantize.raise_integers import RaiseIntegers
@@ -28,6 +29,7 @@ PASSES.add(InsertQuantization)
 PASSES.add(RaiseIntegers)
 PASSES.add(ProveAccumulators)
 PASSES.add(FoldConstants)
+PASSES.add(ExposeIntegers)
 PASSES.add(FoldBatchnorm)
 PASSES.add(Canonicalize)
 PASSES.add(EliminateCommonSubexpressions)

@@ -305,15 +305,15 @@ class _ModuleEmitter:
     def _weights(self) -> str:
         blob = self._program.constants_blob() or bytes(CONSTANT_ALIGNMENT)
         engine = self._program.engine
-        payload = "" if engine is None else self._bytes("payload", engine.payload)
+        payload = "" if engine is None else self._bytes("payload", engine.payload, "")
         return self._bytes("weights", blob) + payload
 
-    def _bytes(self, suffix: str, content: bytes) -> str:
+    def _bytes(self, suffix: str, content: bytes, linkage: str = "internal ") -> str:
         """Bytes as a constant in a section of its own."""
         escaped = "".join(_ESCAPES[byte] for byte in content)
         symbol = f"{self._program.name}_{suffix}"
         return (
-            f"@{symbol} = internal constant [{len(content)} x i8] "
+            f"@{symbol} = {linkage}constant [{len(content)} x i8] "
             f'c"{escaped}", section ".rodata.{symbol}", align {CONSTANT_ALIGNMENT}\n'
         )
 

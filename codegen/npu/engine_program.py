@@ -29,7 +29,8 @@ from lepton_cc.codegen.npu.ports import Port, port_of
 from lepton_cc.codegen.npu.segment import Segment
 from lepton_cc.codegen.npu.spill import SPILL_REGION
 from lepton_cc.ir.diagnostics import Code, refuse
-from lepton_cc.ir.graph import Value
+from lepton_cc.ir.types import TensorType
+from lepton_cc.passes.quantize.expose_integers import PortScale
 
 _READ = RegionAttribute.READ
 _READ_WRITE = RegionAttribute.READ | RegionAttribute.WRITE
@@ -201,8 +202,16 @@ def link_segments(
     return EngineProgram(machine, tuple(segment for segment, _ in bound), encode_payload(payload))
 
 
-def port_record(name: str, value: Value, *, is_output: bool) -> PortRecord:
+def port_record(
+    name: str, type_: TensorType, scale: PortScale | None, *, is_output: bool
+) -> PortRecord:
     """The record of a model's port."""
     return PortRecord(
-        name, is_output, value.type.dtype.value, value.type.dims, value.type.size_bytes
+        name,
+        is_output,
+        type_.dtype.value,
+        type_.dims,
+        type_.size_bytes,
+        0.0 if scale is None else scale.scale,
+        0 if scale is None else scale.zero_point,
     )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from lepton_cc.artifacts.c_types import c_type
 from lepton_cc.codegen.llvm.profile_hooks import has_clock
 from lepton_cc.codegen.program import Port, Program
+from lepton_cc.passes.quantize.expose_integers import PortScale
 from lepton_cc.report import MemoryReport
 
 _HEAD = """\
@@ -45,7 +46,7 @@ _RUN = """\
 /* Runs the model once. `arena` may be {arena_rule}; it keeps nothing between two runs.
  *
  * Buffers may not overlap. Returns LEPTON_OK, LEPTON_ERROR_NULL_ARGUMENT or
- * LEPTON_ERROR_MISALIGNED_ARENA.{matrix_note}
+ * LEPTON_ERROR_MISALIGNED_ARENA.{note}
  */
 lepton_status {name}_run(const {name}_inputs *in, const {name}_outputs *out, void *arena);
 """
@@ -66,6 +67,17 @@ _RUN_PROFILED = """\
 lepton_status {name}_run_profiled(const {name}_inputs *in, const {name}_outputs *out, void *arena,
                                   uint64_t ticks[{name}_NUM_LAYERS + 1u]);
 """
+
+_PAYLOAD = """\
+/* The payload of the tensor engine (lepton/npu.h): what {name}_run gives to its driver. */
+#define {name}_PAYLOAD_BYTES {num_bytes}u
+extern const uint8_t {name}_payload[{name}_PAYLOAD_BYTES];
+"""
+
+_ENGINE_NOTE = """
+ * Buffers are aligned to 16 bytes. Returns LEPTON_ERROR_MISALIGNED_BUFFER too, and
+ * LEPTON_ERROR_DEVICE if the tensor engine refuses or faults. The board gives access to it by
+ * lepton_npu_bus (lepton/npu.h)."""
 
 _PORTABLE_NOTE = " as lepton-cc compiles it; your compiler's code may differ"
 
@@ -124,9 +136,11 @@ def header_text(
         _RUN.format(
             name=name,
             arena_rule="any address of that alignment" if memory.arena_bytes else "anything",
-            matrix_note=_MATRIX_NOTE if has_matrices else "",
+            note=_MATRIX_NOTE if has_matrices else _ENGINE_NOTE if program.engine else "",
         ),
     ]
+    if program.engine is not None:
+        parts.append(_PAYLOAD.format(name=name, num_bytes=len(program.engine.payload)))
     if parallel:
         parts.append(_RUN_PARALLEL.format(name=name))
     if profiled and has_clock(program.target):
@@ -146,12 +160,20 @@ def _task_stack(name: str, memory: MemoryReport) -> str:
 def _struct(name: str, qualifier: str, ports: Sequence[Port]) -> str:
     lines = ["typedef struct {"]
     for port in ports:
-        lines.append(f"    /* {_comment(port.name)}: {port.type}, {port.type.size_bytes} bytes */")
+        scale = "" if port.scale is None else f", {_scale(port.scale)}"
+        size = f"{port.type.size_bytes} bytes"
+        lines.append(f"    /* {_comment(port.name)}: {port.type}, {size}{scale} */")
         lines.append(f"    {qualifier}{c_type(port.type.dtype)} *{port.identifier};")
     if not ports:
         # C99 has no empty structs.
         lines.append("    const void *nothing;")
     return "\n".join([*lines, f"}} {name};", ""])
+
+
+def _scale(scale: PortScale) -> str:
+    """What the integers of a port mean."""
+    point = f" - {scale.zero_point}" if scale.zero_point >= 0 else f" + {-scale.zero_point}"
+    return f"real = {scale.scale!r} * (integer{point})"
 
 
 def _comment(text: str) -> str:

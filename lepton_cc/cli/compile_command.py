@@ -56,6 +56,8 @@ class _Wishes:
 @options.quantize
 @options.calibrate
 @options.calibration_method
+@options.interface
+@options.self_test
 @options.require_integer
 @click.option("--dump-ir", type=options.FILE, metavar="DIR", help="Write the graph of each pass.")
 @click.option(
@@ -93,6 +95,8 @@ def lepton_cc(
     quantize: str | None,
     calibrate: Path | None,
     calibration_method: str | None,
+    interface: str,
+    self_test: bool,
     require_integer: bool,
     dump_ir: Path | None,
     print_ir_after: tuple[str, ...],
@@ -123,6 +127,8 @@ def lepton_cc(
         require_integer=require_integer,
         profile=profile,
         quantization=quantization_options(quantize, calibrate, calibration_method, chosen),
+        integer_ports=interface == "quantized",
+        self_test=self_test,
     )
     if sram_budget == CURVE:
         _print_curve(model, choices, wishes, session)

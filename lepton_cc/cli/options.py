@@ -19,6 +19,19 @@ level = click.option(
 dims = click.option(
     "--dim", "dims", multiple=True, metavar="NAME=N", help="Bind an open dimension of the model."
 )
+interface = click.option(
+    "--io",
+    "interface",
+    type=click.Choice(["model", "quantized"]),
+    default="model",
+    show_default=True,
+    help="Types of inputs and outputs: the model's own, or the integers behind them.",
+)
+self_test = click.option(
+    "--self-test",
+    is_flag=True,
+    help="Put a test into the payload that the engine's driver can run on the device.",
+)
 require_integer = click.option(
     "--require-integer", is_flag=True, help="Refuse the model if anything stays float; list it."
 )
