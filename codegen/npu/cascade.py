@@ -108,7 +108,9 @@ class _Planner:
                 new = Rows(done[index + 1], ends[index + 1])
                 read = read_rows(chain[index], new)
                 ends[index] = max(ends[index], read.end)
-                self._held[index] = max(self._held[index], ends[index] - read.first)
+                # A window that skips rows reads from behind the first new row on.
+                oldest = min(read.first, done[index])
+                self._held[index] = max(self._held[index], ends[index] - oldest)
         new_rows = [Rows(a, b) if b > a else None for a, b in zip(done, ends, strict=True)]
         for index, rows in enumerate(new_rows):
             if rows is not None:
@@ -161,6 +163,8 @@ class Surroundings:
 
 def candidates(layers: Sequence[Layer], around: Surroundings, peak_layer: int) -> Iterator[Cascade]:
     """Cascades over the layer with the peak, whose intermediate maps nobody else reads."""
+    if not isinstance(layers[peak_layer], STRIPED):
+        return
     readers = Counter(value for layer in layers for value in layer.inputs)
 
     def linked(index: int) -> bool:

@@ -186,9 +186,9 @@ class Emitter:
 
     def _matmul(self, task: ComputeTask, layer: MatMulLayer) -> Packet:
         lhs, rhs, result = (self._placed(value) for value in (layer.lhs, layer.rhs, layer.result))
-        lhs_row, lhs_batch = _matrix_strides(lhs.layout)
-        rhs_depth, rhs_batch = _matrix_strides(rhs.layout)
-        ofm_row, ofm_batch = _matrix_strides(result.layout)
+        lhs_row, lhs_batch = _matrix_strides(layer.lhs, lhs.layout)
+        rhs_depth, rhs_batch = _matrix_strides(layer.rhs, rhs.layout)
+        ofm_row, ofm_batch = _matrix_strides(layer.result, result.layout)
         batch, rows = _matrix_sizes(result.layout.shape, layer.result)
         everything = Rows(0, result.layout.shape.height)
         fields: dict[str, FieldValue] = {
@@ -246,12 +246,12 @@ def _pool_rows(layer: PoolLayer, shape: MapShape, rows: Rows) -> tuple[Rows, int
     return Rows(first, end), pad + first - rows.first * stride
 
 
-def _matrix_strides(layout: MapLayout) -> tuple[int, int]:
+def _matrix_strides(value: Value, layout: MapLayout) -> tuple[int, int]:
     """Bytes from a row of a matrix to the next, and from a matrix to the next.
 
-    A map of one column is one matrix, whose rows are the map's ([1, M, K]).
+    [1, M, K] is one matrix, whose rows are the map's.
     """
-    if layout.shape.width == 1:
+    if value.type.rank == 3 and value.type.dims[0] == 1:
         return layout.row_stride, 0
     return layout.pixel_stride, layout.row_stride
 

@@ -142,6 +142,9 @@ class _Fusion:
             bare = first.residual is None and first.table is None and not first.pool
             if not bare or not layer.window.is_pointwise or layer.stage is not None:
                 continue
+            # One field of the packet is both: what the first stage adds, and the second takes away.
+            if layer.input_zero_point != first.range.zero_point:
+                continue
             merged = _separable(first, layer)
             if pays(first, layer, merged):
                 self._slots[position] = merged

@@ -78,6 +78,7 @@ class _Assignment:
         self._producers = {layer.result: layer for layer in layers}
         self._layouts: dict[Value, MapLayout] = {}
         self._copied: set[Value] = set()
+        self._joined: set[tuple[Value, Value]] = set()  # concats, and what is written into them
 
     def run(self) -> Layouts:
         for layer in reversed(self._layers):
@@ -101,13 +102,9 @@ class _Assignment:
         for part in layer.inputs:
             free = part not in self._layouts and counts[part] == 1
             if free and strides is not None and self._is_writable(part):
-                self._layouts[part] = MapLayout(
-                    whole.buffer,
-                    whole.offset + start * strides[kind.axis],
-                    whole.row_stride,
-                    whole.pixel_stride,
-                    map_shape(part.type),
-                )
+                offset = whole.offset + start * strides[kind.axis]
+                self._layouts[part] = _strided_layout(part, whole.buffer, offset, strides)
+                self._joined.add((layer.result, part))
             start += part.type.dims[kind.axis]
 
     def _is_writable(self, value: Value) -> bool:
@@ -125,10 +122,9 @@ class _Assignment:
             return
         self._layouts.setdefault(layer.result, dense_layout(layer.result))
         kind = layer.op.kind
-        if isinstance(kind, Concat):
-            whole = self._layouts[layer.result]
-            if all(self._layouts[part].buffer == whole.buffer for part in layer.inputs):
-                return
+        parts = layer.inputs if isinstance(kind, Concat) else ()
+        if parts and all((layer.result, part) in self._joined for part in parts):
+            return
         self._copied.add(layer.result)
 
     def _view(self, layer: MoveLayer) -> MapLayout | None:
@@ -147,18 +143,20 @@ class _Assignment:
         if not isinstance(kind, Slice) or strides is None or kind.steps[-1] != 1:
             return None
         offset = sum(s * start for s, start in zip(strides, kind.starts, strict=True))
-        rank = len(strides)
-        row_step = kind.steps[-3] if rank > 2 else 1
-        column_step = kind.steps[-2] if rank > 1 else 1
-        if rank == 3:
-            row_step, column_step = kind.steps[1], 1
-        return dataclasses.replace(
-            given,
-            offset=given.offset + offset,
-            row_stride=given.row_stride * row_step,
-            pixel_stride=given.pixel_stride * column_step,
-            shape=shape,
-        )
+        taken = tuple(s * step for s, step in zip(strides, kind.steps, strict=True))
+        return _strided_layout(layer.result, given.buffer, given.offset + offset, taken)
+
+
+def _strided_layout(value: Value, buffer: Value, offset: int, strides: Sequence[int]) -> MapLayout:
+    """The value in a buffer, with bytes a step of each dimension of its type; see `_strides`."""
+    shape = map_shape(value.type)
+    dims = value.type.dims
+    inner = len(dims) == 3 and dims[0] == 1
+    row = strides[1] if inner else strides[-3] if len(dims) > 2 else 0
+    pixel = shape.channels if shape.width == 1 else strides[-2]
+    return MapLayout(
+        buffer, offset, shape.width * pixel if shape.height == 1 else row, pixel, shape
+    )
 
 
 def _strides(value: Value, layout: MapLayout) -> tuple[int, ...] | None:

@@ -259,19 +259,29 @@ def _owns_buffer(layout: MapLayout) -> bool:
 def _in_place(number: int, layer: Layer, layouts: Layouts) -> list[InPlace]:
     """A result may take the place of an operand that is read at the same element only."""
     result = layouts.by_value[layer.result]
-    if not _owns_buffer(result):
+    if result.buffer != layer.result:
         return []
-    operands = []
+    operands: list[Value] = []
     if isinstance(layer, ElementwiseLayer | TableLayer):
         operands = list(layer.inputs)
     if isinstance(layer, ConvLayer) and layer.residual is not None:
         operands = [layer.residual.value]
-    same = [v for v in operands if layouts.by_value[v].shape == result.shape]
     return [
         InPlace(number, layer.result.name, layouts.by_value[v].buffer.name)
-        for v in same
-        if _owns_buffer(layouts.by_value[v])
+        for v in operands
+        if layouts.by_value[v].shape == result.shape
+        and _owns_buffer(layouts.by_value[v])
+        and not _is_read_elsewhere(layer, v, layouts)
     ]
+
+
+def _is_read_elsewhere(layer: Layer, operand: Value, layouts: Layouts) -> bool:
+    """Whether the layer reads bytes of an operand at other elements too, by another input."""
+    mine = layouts.by_value[operand]
+    inputs = [layouts.by_value[value] for value in layer.inputs]
+    if isinstance(layer, ConvLayer):
+        return inputs[0].buffer == mine.buffer
+    return any(other.buffer == mine.buffer and other != mine for other in inputs)
 
 
 def cascade_overlaps(tasks: Sequence[Task], layouts: Layouts) -> list[Overlap]:
@@ -288,6 +298,9 @@ def cascade_overlaps(tasks: Sequence[Task], layouts: Layouts) -> list[Overlap]:
     needed = source.shape.height
     reach = source.buffer_bytes
     value = first.inputs[0]
+    reads = {read for task in compute for read in task.layer.inputs if read != value}
+    if any(layouts.by_value[read].buffer == source.buffer for read in reads):
+        return []
     for task in reversed(compute):
         if task.layer is last:
             # A residual is read row by row as the result is stored.
@@ -311,10 +324,10 @@ def _overlaps(layer: Layer, layouts: Layouts) -> list[Overlap]:
     """
     if not isinstance(layer, ConvLayer) or layer.window.upsample[0] > 1:
         return []
-    if layer.residual is not None and layer.residual.value == layer.x:
-        return []
     source, result = layouts.by_value[layer.x], layouts.by_value[layer.result]
     if not (_owns_buffer(source) and _owns_buffer(result)):
+        return []
+    if any(layouts.by_value[value].buffer == source.buffer for value in layer.inputs[1:]):
         return []
     scale = 2 if layer.pool else 1
     stride, pad = layer.window.stride[0] * scale, layer.window.pad[0]
