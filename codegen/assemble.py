@@ -92,11 +92,12 @@ def assemble(
     reorder: bool = True,
     scales: Mapping[str, PortScale] = MappingProxyType({}),
     self_test: bool = False,
+    model_hash: bytes = b"",
 ) -> Program:
     """Lowers every op, orders the calls for the lowest peak, plans the arena, dedupes kernels.
 
-    `scales` are those of ports that were made integers, by ONNX name. `self_test`: the payload of
-    the tensor engine gets one.
+    `scales` are those of ports that were made integers, by ONNX name. The payload of the tensor
+    engine gets `model_hash`, and with `self_test` a test.
 
     Ops whose results have no elements have nothing to do and get no call.
     `graph` is static and fused; `name` prefixes every symbol.
@@ -117,7 +118,7 @@ def assemble(
     ordered = [steps[i] for i in order]
     program = _program(name, target, storage, ordered, plan, constants, scales)
     test = _self_test(graph, program) if self_test else b""
-    return _with_engine(program, ordered, pool, test)
+    return _with_engine(program, ordered, pool, model_hash, test)
 
 
 def _self_test(graph: Graph, program: Program) -> bytes:
@@ -149,7 +150,11 @@ def _engine_step(op: Op, target: Target, storage: StorageMap, pool: ConstantPool
 
 
 def _with_engine(
-    program: Program, steps: Sequence[_Step], pool: ConstantPool, test: bytes
+    program: Program,
+    steps: Sequence[_Step],
+    pool: ConstantPool,
+    model_hash: bytes,
+    test: bytes,
 ) -> Program:
     """The program with its segments bound to their memory, and their payload."""
     if program.target.engine is None or not any(step.segment for step in steps):
@@ -167,7 +172,9 @@ def _with_engine(
         for port in ports
     ]
     machine = machine_of(program.target.engine)
-    engine = link_segments(machine, bound, pool.content(), program.arena_bytes, records, test=test)
+    engine = link_segments(
+        machine, bound, pool.content(), program.arena_bytes, records, model_hash, test
+    )
     return replace(program, engine=engine)
 
 

@@ -18,7 +18,7 @@ from lepton_cc.codegen.assemble import assemble, c_identifier
 from lepton_cc.codegen.npu.placement import Fallback, PlaceOnEngine, place_on_engine
 from lepton_cc.codegen.program import Program
 from lepton_cc.frontend.importer import import_model
-from lepton_cc.frontend.model_source import ModelSource, source_name
+from lepton_cc.frontend.model_source import ModelSource, model_sha256, source_name
 from lepton_cc.ir.diagnostics import Refused
 from lepton_cc.ir.graph import Graph
 from lepton_cc.ir.target import Target
@@ -172,6 +172,7 @@ def compile_model(
         reorder=level.reorder,
         scales=scales.found,
         self_test=options.self_test,
+        model_hash=bytes.fromhex(model_sha256(source)) if options.target.engine else b"",
     )
     begin("done")
     stages = tuple((s, b - a) for (s, a), (_, b) in itertools.pairwise(seconds))

@@ -16,6 +16,7 @@ from lepton_cc.codegen.npu.isa.regions import (
 )
 from lepton_cc.codegen.npu.isa.registers import RegionAttribute
 from lepton_cc.codegen.npu.machine import Machine
+from lepton_cc.codegen.npu.operation_names import operation_of
 from lepton_cc.codegen.npu.payload import (
     Binding,
     LayerRecord,
@@ -182,7 +183,7 @@ def link_segments(
         spm_bytes = max(spm_bytes, check.integer("spm_bytes"))
         wbuf_bytes = max(wbuf_bytes, check.integer("wbuf_bytes"))
         layers += [
-            LayerRecord(number, i, type(layer).__name__, str(layer.location))
+            LayerRecord(number, i, operation_of(layer), str(layer.location))
             for i, layer in enumerate(segment.layers, 1)
         ]
     payload = Payload(

@@ -39,7 +39,14 @@ def load_system(name: str, chip: Member) -> System:
     Raises:
         Refused: there is no such system, or the file does not describe one.
     """
-    path = Path(name) if name.endswith(".toml") else _FOLDER / f"{name}.toml"
+    is_file = name.endswith(".toml")
+    if not is_file and name not in system_names():
+        raise refuse(
+            Code.TARGET_UNSUPPORTED,
+            f"there is no system {name!r}",
+            hint=f"choose one of {', '.join(system_names())}, or give a .toml file",
+        )
+    path = Path(name) if is_file else _FOLDER / f"{name}.toml"
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
         return System(
