@@ -1,0 +1,1 @@
+"""Export: writes graphs as ONNX models, quantized ones with their QDQ pairs."""
