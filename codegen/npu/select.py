@@ -108,6 +108,7 @@ class _Selector:
                 layer = self._layer(op)
             except _Refused as refusal:
                 self._reasons[op] = refusal.reason
+                self._refuse_sums(op, refusal.reason)
                 continue
             self._layers.append(layer)
             self._in_layer.update(id(member) for member in layer.ops)
@@ -115,6 +116,12 @@ class _Selector:
             (op, reason) for op, reason in self._reasons.items() if id(op) not in self._in_layer
         )
         return Selection(tuple(self._layers), reasons)
+
+    def _refuse_sums(self, op: Op, reason: Reason) -> None:
+        """What hinders a requantization hinders whatever made its sums."""
+        producer = self._producers.get(op.inputs[0]) if isinstance(op.kind, Requantize) else None
+        if producer is not None and type(producer.kind) in _SUM_RULES:
+            self._reasons[producer] = reason
 
     def _layer(self, op: Op) -> Layer:
         for value in (*op.inputs, *op.results):
@@ -128,7 +135,8 @@ class _Selector:
                 return make(self, op)
         if Trait.POINTWISE in op.kind.traits:
             return self.table(op)
-        raise _Refused(Reason.NO_INSTRUCTION)
+        sums = type(op.kind) in _SUM_RULES and op.result.type.dtype is DType.I32
+        raise _Refused(Reason.NOT_REQUANTIZED if sums else Reason.NO_INSTRUCTION)
 
     # What rules ask about values.
 
@@ -255,6 +263,8 @@ class _Selector:
         _require(len(op.inputs) == 2, Reason.NO_INSTRUCTION)
         rhs = self.moving(rhs)
         batches = (x.type.shape[:-2], rhs.type.shape[:-2])
+        assert isinstance(requantize.kind, Requantize)
+        _require(requantize.kind.input_zero_point == 0, Reason.NOT_REQUANTIZED)
         _require(batches[0] == batches[1] and x.type.dims[-1] <= _MAX_DEPTH, Reason.BROADCAST)
         scale = self.constant(requantize.operands[1])
         assert scale is not None
@@ -481,6 +491,8 @@ def _repeats(type_: TensorType, result: TensorType) -> bool:
         (wanted.height, wanted.width, wanted.channels),
         strict=True,
     )
+    if type_.rank == 3 and type_.dims[0] != result.dims[0] and type_.dims[1] > 1:
+        return False  # its rows are the other's columns: see `map_shape`
     return all(size in (1, want) for size, want in sizes) and type_.rank in (0, 1, result.rank)
 
 
