@@ -12,13 +12,22 @@ from lepton_cc.version import __version__ as __version__
 if TYPE_CHECKING:
     from lepton_cc.compiled_model import CompiledModel as CompiledModel
     from lepton_cc.compiled_model import compile as compile
+    from lepton_cc.evaluation.evaluate import evaluate as evaluate
     from lepton_cc.ir.diagnostics import LeptonError as LeptonError
     from lepton_cc.ir.diagnostics import Refused as Refused
     from lepton_cc.report import LayerReport as LayerReport
     from lepton_cc.report import MemoryReport as MemoryReport
 
 
-__all__ = ["CompiledModel", "LayerReport", "LeptonError", "MemoryReport", "Refused", "compile"]
+__all__ = [
+    "CompiledModel",
+    "LayerReport",
+    "LeptonError",
+    "MemoryReport",
+    "Refused",
+    "compile",
+    "evaluate",
+]
 
 
 def __getattr__(name: str) -> object:
@@ -31,6 +40,10 @@ def __getattr__(name: str) -> object:
         from lepton_cc import report
 
         return getattr(report, name)
+    if name == "evaluate":
+        from lepton_cc.evaluation.evaluate import evaluate
+
+        return evaluate
     if name in ("CompiledModel", "compile"):
         from lepton_cc import compiled_model
 

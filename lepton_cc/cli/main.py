@@ -13,6 +13,7 @@ _COMMANDS: Mapping[str, str] = {
     "run": "lepton_cc.cli.run_command",
     "inspect": "lepton_cc.cli.inspect_command",
     "verify": "lepton_cc.cli.verify_command",
+    "eval": "lepton_cc.cli.eval_command",
     "bench": "lepton_cc.cli.bench_command",
     "opt": "lepton_cc.cli.opt_command",
     "targets": "lepton_cc.cli.listing_commands",
@@ -30,7 +31,8 @@ class _LazyGroup(GuardedGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command = getattr(import_module(_COMMANDS[cmd_name]), cmd_name)
+        # `eval` is a name of Python's: its function has another.
+        command = getattr(import_module(_COMMANDS[cmd_name]), cmd_name.replace("eval", "evaluate"))
         assert isinstance(command, click.Command)
         return command
 

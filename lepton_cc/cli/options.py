@@ -70,6 +70,22 @@ sram_budget = click.option(
     metavar="KIB|curve",
     help="Scratchpad that the tensor engine may use; curve: only print what more or less costs.",
 )
+metric = click.option(
+    "--metric",
+    type=click.Choice(["top1", "top5", "auc", "reconstruction-auc", "mse"]),
+    default="top1",
+    show_default=True,
+    help="What is counted on the labels.",
+)
+labels = click.option(
+    "--labels", default="y", show_default=True, metavar="NAME", help="The array with the labels."
+)
+divide_by = click.option(
+    "--divide-by",
+    default=0.0,
+    metavar="X",
+    help="Make float32 of other numbers in the data, divided by X (1, 255) [default: refuse them].",
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 
 
