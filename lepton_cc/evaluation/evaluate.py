@@ -126,10 +126,10 @@ def evaluate(  # noqa: PLR0913  # options of the command line, by keyword
             target, dims, quantize or "", source, calibration_method, instructions, cycles
         )
         settings.append(compressed)
+    _check_same_inputs(paths, dims)
     inputs = _inputs(paths[0], dims)
     given = evaluation_data(inputs, data, how, labels, form, samples)
-    candidates = list(_candidates(paths, settings, next(iter(given))))
-    _check_same_inputs(candidates)
+    candidates = _candidates(paths, settings, next(iter(given)))
     return _evaluated(candidates, given, how, perturbation)
 
 
@@ -168,17 +168,18 @@ def _is_float(path: Path, dims: Mapping[str, int] | None) -> bool:
     return True
 
 
-def _check_same_inputs(candidates: Sequence[Candidate]) -> None:
-    first = candidates[0]
+def _check_same_inputs(paths: Sequence[Path], dims: Mapping[str, int] | None) -> None:
+    first = set(_inputs(paths[0], dims))
+    by_path = {path: _inputs(path, dims) for path in paths[1:]}
     problems = [
         Diagnostic(
             Code.BAD_INPUT_DATA,
-            f"{one.name} has other inputs than {first.name}: "
-            f"{', '.join(f'{v.name} {v.type}' for v in one.inputs)}",
+            f"{path.stem} has other inputs than {paths[0].stem}: "
+            f"{', '.join(f'{value.name} {value.type}' for value in inputs)}",
             hint="evaluate it alone, with data of its own",
         )
-        for one in candidates[1:]
-        if set(one.inputs) != set(first.inputs)
+        for path, inputs in by_path.items()
+        if set(inputs) != first
     ]
     if problems:
         raise Refused(problems)
