@@ -1,7 +1,6 @@
 """The self-test that the compiler puts into payloads, run by the driver on the emulated engine."""
 
 import ctypes
-import dataclasses
 from pathlib import Path
 
 import pytest
@@ -23,10 +22,12 @@ from tests.runtime_c.npu_driver.payloads import patched, repaired, section_place
 MODEL = Path(__file__).resolve().parents[3] / "models" / "digits_cnn.onnx"
 
 
-def options(**changes: bool) -> CompileOptions:
+def options(*, integer_ports: bool = False, self_test: bool = False) -> CompileOptions:
     target = load_target("lepton-npu")
     quantization = quantization_options(None, None, None, target)
-    return dataclasses.replace(CompileOptions(target, quantization=quantization), **changes)
+    return CompileOptions(
+        target, quantization=quantization, integer_ports=integer_ports, self_test=self_test
+    )
 
 
 def self_test(driver: ctypes.CDLL, content: bytes, result_bytes: int) -> str:
