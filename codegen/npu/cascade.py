@@ -67,6 +67,17 @@ def can_follow(before: Layer, layer: Layer) -> bool:
     return layer.inputs.count(before.result) == 1 and chained_input(layer) == before.result
 
 
+def repeated_rows(layers: Sequence[Layer]) -> frozenset[Value]:
+    """Operands of one row that stands for all rows: there is no row of them for each stripe."""
+    return frozenset(
+        value
+        for layer in layers
+        if isinstance(layer, ElementwiseLayer)
+        for value in layer.inputs
+        if map_shape(value.type).height < layer.shape.height
+    )
+
+
 def read_rows(layer: Layer, rows: Rows, position: int = 0) -> Rows:
     """The rows of an input that rows of the result need; windows slide over the first input."""
     if position == 0 and isinstance(layer, ConvLayer):
@@ -195,7 +206,8 @@ def streamable(
 ) -> frozenset[Value]:
     """The inputs of a chain that come from outside and that nobody else reads."""
     made = {layer.result for layer in chain}
-    values = [chained_input(chain[0]), *(v for layer in chain for v in layer.inputs[1:])]
+    sides = (value for layer in chain for value in layer.inputs[1:])
+    values = {chained_input(chain[0]), *sides} - repeated_rows(chain)
     return frozenset(
         value
         for value in values

@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from lepton_cc.codegen.npu.cascade import STRIPED
+from lepton_cc.codegen.npu.cascade import STRIPED, repeated_rows
 from lepton_cc.codegen.npu.isa.regions import Address, Region
 from lepton_cc.codegen.npu.layers import (
     ConvLayer,
@@ -55,6 +55,7 @@ def spillable(
         for value in (*layer.inputs, layer.result)
     }
     unfit |= {value for layer in layers for value in layer.inputs if layer.inputs.count(value) > 1}
+    unfit |= repeated_rows(layers)
     everything = {*inputs, *(layer.result for layer in layers)}
     return frozenset(value for value in everything if value in dense and value not in unfit)
 
