@@ -20,6 +20,7 @@ from lepton_cc.codegen.lower.matrix_grid import Contraction
 from lepton_cc.codegen.lower.packing import ConvWeights, conv_weights
 from lepton_cc.codegen.lower.representation import compute_type
 from lepton_cc.codegen.lower.source import delinearize, linearize
+from lepton_cc.codegen.lower.sparse_matmul import lower_sparse_matmul
 from lepton_cc.codegen.lower.threads import Rate, worth_threads
 from lepton_cc.ir.ops.matmul import MatMul
 from lepton_cc.ir.target import DotProduct
@@ -35,6 +36,9 @@ def lower_matmul(context: KernelContext) -> Block:
     if math.prod(rhs[:-2]) == 1:
         # One right side for all: the batch is nothing but more rows.
         rows, depth, columns = math.prod(lhs[:-1]), lhs[-1], rhs[-1]
+        by_lists = lower_sparse_matmul(context, rows, depth)
+        if by_lists is not None:
+            return by_lists
         by_matrices = _by_matrices(context, rows, depth, columns)
         if by_matrices is not None:
             return by_matrices
