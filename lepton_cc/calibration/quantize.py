@@ -1,7 +1,7 @@
 """Post-training quantization: a float graph and samples in, a quantized graph and a record out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from lepton_cc.calibration.data import (
     MADE_UP_SEED,
@@ -10,6 +10,7 @@ from lepton_cc.calibration.data import (
     made_up_data,
 )
 from lepton_cc.calibration.method import Method
+from lepton_cc.calibration.rounded_layers import RoundedLayers, nearest_layers, round_layers
 from lepton_cc.calibration.statistics import calibration_statistics
 from lepton_cc.ir.diagnostics import Code, UsageError, refuse
 from lepton_cc.ir.graph import Graph
@@ -17,7 +18,9 @@ from lepton_cc.ir.ops.quantization import Dequantize, Quantize
 from lepton_cc.ir.target import Target
 from lepton_cc.levels import BEFORE_QUANTIZATION
 from lepton_cc.passes.manager import Observer, PassManager, PassRecord
+from lepton_cc.passes.quantize.equalize_channels import EqualizeChannels
 from lepton_cc.passes.quantize.insert_quantization import InsertQuantization, refuse_quantized
+from lepton_cc.passes.quantize.layer_rounding import Rounding
 from lepton_cc.passes.quantize.output_scales import output_scales
 from lepton_cc.passes.quantize.quantization_points import quantization_points
 from lepton_cc.passes.quantize.weight_rounding import WeightScheme
@@ -30,12 +33,26 @@ class QuantizationOptions:
     """How a float model is to be quantized; `source` None: by samples that are made up.
 
     `optional`: a model that is quantized already, or has nothing to quantize, stays as it is.
+    `rounding` is how weights are rounded, `equalize` whether ranges of channels are first made
+    equal between layers; `correct_bias` None: where weights have 4 bits.
     """
 
     scheme: WeightScheme
     source: CalibrationSource | None = None
     method: Method = DEFAULT_METHOD
     optional: bool = False
+    rounding: Rounding = Rounding.PLAIN
+    equalize: bool = False
+    correct_bias: bool | None = None
+
+    @property
+    def corrects_bias(self) -> bool:
+        """Whether biases take up the mean error of rounded weights.
+
+        Means of 8-bit weights' errors are far below a step of the result: measured, no correction
+        of them moves accuracy by more than its noise. Those of 4-bit weights are worth points.
+        """
+        return self.scheme.has_narrow_weights if self.correct_bias is None else self.correct_bias
 
 
 NO_QUANTIZATION = "none"
@@ -105,12 +122,16 @@ class QuantizationRecord:
 
 @dataclass(frozen=True, slots=True)
 class QuantizedModel:
-    """The float graph as it was quantized, the graph with its quantization, and how."""
+    """The float graph as it was quantized, the graph with its quantization, and how.
+
+    `rounding` says of each layer how its weights were rounded and what that did.
+    """
 
     prepared: Graph
     graph: Graph
     record: QuantizationRecord
     passes: tuple[PassRecord, ...]
+    rounding: RoundedLayers = field(default_factory=RoundedLayers)
 
 
 def _states_integers(graph: Graph) -> bool:
@@ -143,7 +164,8 @@ def quantize(
         data = made_up_data(imported)
     else:
         data = calibration_data(imported, options.source)
-    preparation = PassManager(BEFORE_QUANTIZATION, observers)
+    equalization: tuple[EqualizeChannels, ...] = (EqualizeChannels(),) if options.equalize else ()
+    preparation = PassManager((*BEFORE_QUANTIZATION, *equalization), observers)
     prepared = preparation.run(imported)
     points = quantization_points(prepared)
     if not points.measured and options.optional:
@@ -155,12 +177,16 @@ def quantize(
             hint="compile it without --quantize",
         )
     statistics = calibration_statistics(prepared, data.samples(), options.method)
-    # Means of 8-bit weights' errors are far below a step of the result: measured, no correction of
-    # them moves accuracy by more than its noise. Those of 4-bit weights are worth points.
-    moments = statistics.moments if options.scheme is WeightScheme.W4A8 else {}
-    insertion = PassManager(
-        (InsertQuantization(options.scheme, statistics.ranges, moments),), continued(observers)
+    inserted = InsertQuantization(
+        options.scheme, statistics.ranges, statistics.moments if options.corrects_bias else {}
     )
+    rounding = nearest_layers(prepared, inserted)
+    if options.rounding is not Rounding.PLAIN:
+        rounding = round_layers(
+            prepared, data, inserted, options.rounding, correct_bias=options.corrects_bias
+        )
+        inserted = replace(inserted, rounded=rounding.layers)
+    insertion = PassManager((inserted,), continued(observers))
     graph = insertion.run(prepared)
     counts: Mapping[str, int] = dict(insertion.records[-1].rewrites)
     record = QuantizationRecord(
@@ -173,4 +199,5 @@ def quantize(
         counts.get("quantize weights", 0),
         output_scales(graph),
     )
-    return QuantizedModel(prepared, graph, record, (*preparation.records, *insertion.records))
+    passes = (*preparation.records, *insertion.records)
+    return QuantizedModel(prepared, graph, record, passes, rounding)

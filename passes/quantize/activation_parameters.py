@@ -44,6 +44,12 @@ class ActivationParameters:
             (high - self.zero_point) * float(self.scale),
         )
 
+    def widened(self, dtype: DType) -> "ActivationParameters":
+        """The same range in the finer steps of a wider type."""
+        factor = 1 << (dtype.bits - self.dtype.bits)
+        scale = np.float32(self.scale / np.float32(factor))
+        return ActivationParameters(scale, self.zero_point * factor, dtype)
+
 
 # Where the range follows from the function: all of it, in steps of a power of two.
 UNIT_PARAMETERS = ActivationParameters(np.float32(1 / 256), -128)

@@ -11,7 +11,7 @@ import numpy as np
 
 from lepton_cc.ir.builder import GraphBuilder
 from lepton_cc.ir.diagnostics import Code, refuse
-from lepton_cc.ir.dtype import DType
+from lepton_cc.ir.dtype import DType, integer_bounds
 from lepton_cc.ir.graph import Graph, Location, Op, Value
 from lepton_cc.ir.ops.constant import Constant
 from lepton_cc.ir.ops.elementwise import Binary
@@ -29,6 +29,7 @@ from lepton_cc.passes.quantize.channel_moments import ChannelMoments, importance
 from lepton_cc.passes.quantize.quantization_points import QuantizationPoints, quantization_points
 from lepton_cc.passes.quantize.weight_rounding import (
     QuantizedWeights,
+    RoundedLayer,
     WeightScheme,
     quantize_weights,
     smallest_scales,
@@ -41,13 +42,15 @@ class InsertQuantization(Pass):
 
     Accepts a float graph with its batch normalizations folded. `ranges` holds the interval of each
     value by name; a value without one stays float. `moments` describe what contractions read, by
-    its name: with them biases make up for the mean error of rounded weights.
+    its name: with them biases make up for the mean error of rounded weights. `rounded` are the
+    weights of contractions, by the name of their result, that are rounded already.
     """
 
     NAME: ClassVar[str] = "insert-quantization"
     scheme: WeightScheme = WeightScheme.W8A8
     ranges: Mapping[str, Interval] = field(default_factory=dict)
     moments: Mapping[str, ChannelMoments] = field(default_factory=dict)
+    rounded: Mapping[str, RoundedLayer] = field(default_factory=dict)
 
     def run(self, graph: Graph, statistics: Statistics) -> Graph:
         refuse_quantized(graph)
@@ -131,10 +134,11 @@ class _Inserter:
         return np.clip(constant, least.low - most.high, least.high - most.low)
 
     def _known_parameters(self) -> Mapping[Value, ActivationParameters]:
-        found = dict(self._points.fixed)
+        activations = self._options.scheme.activations
+        found = {value: by.widened(activations) for value, by in self._points.fixed.items()}
         for value in self._points.measured:
             if value.name in self._options.ranges:
-                dtype = DType.I16 if value in self._points.wide else DType.I8
+                dtype = DType.I16 if value in self._points.wide else activations
                 found[value] = activation_parameters(self._options.ranges[value.name], dtype)
         return found
 
@@ -172,11 +176,11 @@ class _Inserter:
         return reals
 
     def _constant(self, old: Value, array: Array, location: Location) -> Value:
-        by = activation_parameters(Interval(float(array.min()), float(array.max())))
+        dtype = self._options.scheme.activations
+        by = activation_parameters(Interval(float(array.min()), float(array.max())), dtype)
         steps = np.rint(array.astype(np.float64) / float(by.scale)) + by.zero_point
-        integers = self._builder.constant(
-            np.clip(steps, -128, 127).astype(np.int8), location, f"{old.name}.quantized"
-        )
+        typed = np.clip(steps, *integer_bounds(dtype)).astype(dtype.numpy)
+        integers = self._builder.constant(typed, location, f"{old.name}.quantized")
         self._statistics.count("quantize a constant")
         scale = np.asarray(by.scale)
         reals = self._dequantized(integers, scale, location, zero_point=by.zero_point)
@@ -220,6 +224,9 @@ class _Inserter:
         moments: ChannelMoments | None,
     ) -> tuple[QuantizedWeights, Array | None]:
         """Integer weights, and the bias with what makes up for their rounding."""
+        given = self._options.rounded.get(op.results[0].name)
+        if given is not None:
+            return given.weights, self._shifted(bias, given.bias_shift)
         columns = weights.shape[-1]
         outputs = op.results[0].type.dims[-1]
         weighed_by = None if moments is None else importance(op, moments)
@@ -230,11 +237,14 @@ class _Inserter:
         quantized = quantize_weights(weights, dtype, smallest, weighed_by)
         if moments is not None:
             shift = mean_shift(op, moments, weights - quantized.reals)
-            if shift is not None:
-                known = np.zeros(outputs) if bias is None else bias.astype(np.float64)
-                bias = known + shift
-                self._statistics.count("correct a bias")
+            bias = self._shifted(bias, shift)
         return quantized, bias
+
+    def _shifted(self, bias: Array | None, shift: Array | None) -> Array | None:
+        if shift is None:
+            return bias
+        self._statistics.count("correct a bias")
+        return shift if bias is None else bias.astype(np.float64) + shift
 
     def _quantized_layer(self, op: Op) -> Op:
         """An LSTM or GRU with dequantized weights; its bias becomes steps of them when raised."""

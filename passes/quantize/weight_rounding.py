@@ -18,14 +18,27 @@ _LARGEST_BIAS = float(1 << 30)
 
 
 class WeightScheme(enum.Enum):
-    """How wide quantized weights are; activations are 8 bits wide."""
+    """How wide quantized weights and activations are."""
 
     W8A8 = "w8a8"
     W4A8 = "w4a8"
+    W8A16 = "w8a16"
+    W4A16 = "w4a16"
+
+    @property
+    def has_narrow_weights(self) -> bool:
+        """True if large weight tensors have 4 bits."""
+        return self in (WeightScheme.W4A8, WeightScheme.W4A16)
+
+    @property
+    def activations(self) -> DType:
+        """The integers of activations."""
+        wide = self in (WeightScheme.W8A16, WeightScheme.W4A16)
+        return DType.I16 if wide else DType.I8
 
     def dtype(self, num_elements: int) -> DType:
         """The integers of a weight tensor."""
-        narrow = self is WeightScheme.W4A8 and num_elements >= SMALLEST_NARROW
+        narrow = self.has_narrow_weights and num_elements >= SMALLEST_NARROW
         return DType.I4 if narrow else DType.I8
 
 
@@ -40,6 +53,14 @@ class QuantizedWeights:
     def reals(self) -> Array:
         """What the integers stand for, in binary64."""
         return np.asarray(self.integers.astype(np.float64) * self.scales.astype(np.float64))
+
+
+@dataclass(frozen=True, slots=True)
+class RoundedLayer:
+    """Weights of a contraction that were rounded beforehand, and what its bias takes up, f64[O]."""
+
+    weights: QuantizedWeights
+    bias_shift: Array | None
 
 
 def quantize_weights(

@@ -1,0 +1,179 @@
+"""Rounds the layers of a model one depth after the other, each knowing what those before it do.
+
+For each depth, the samples run through the float model and through the model with the integers that
+are decided so far; second moments of what the layers read are all that is kept of them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from lepton_cc.calibration.data import CalibrationData
+from lepton_cc.calibration.float_run import inner_run
+from lepton_cc.ir.graph import Graph, Op, Value
+from lepton_cc.ir.op_kind import Trait
+from lepton_cc.ir.ops.constant import Constant
+from lepton_cc.ir.ops.conv import Conv
+from lepton_cc.ir.ops.quantization import Dequantize
+from lepton_cc.ir.rewrite import Statistics
+from lepton_cc.ir.tensor import Array
+from lepton_cc.passes.quantize.insert_quantization import InsertQuantization
+from lepton_cc.passes.quantize.layer_moments import MomentSums, has_rows
+from lepton_cc.passes.quantize.layer_rounding import (
+    LayerError,
+    LayerProblem,
+    Rounding,
+    round_layer,
+)
+from lepton_cc.passes.quantize.quantization_points import quantization_points
+from lepton_cc.passes.quantize.weight_rounding import RoundedLayer
+
+# Elements of a layer's second moments: 16 MiB each of its two matrices.
+MAX_MOMENTS = 1 << 21
+# Of the layers that are looked at in one run of the samples.
+_MAX_MOMENTS_OF_STAGE = 1 << 22
+# Every run of the samples compiles the model again.
+_MAX_STAGES = 40
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRecord:
+    """What was done to a layer.
+
+    `error` is None if it was rounded to nearest; `reason` says why, if a method was asked for.
+    """
+
+    name: str
+    nodes: tuple[str, ...]
+    num_weights: int
+    bits: int
+    error: LayerError | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundedLayers:
+    """Weights by the name of the layer's result, and a record of each layer."""
+
+    layers: Mapping[str, RoundedLayer] = field(default_factory=dict)
+    records: tuple[LayerRecord, ...] = ()
+
+
+def round_layers(
+    graph: Graph,
+    data: CalibrationData,
+    insertion: InsertQuantization,
+    method: Rounding,
+    *,
+    correct_bias: bool,
+) -> RoundedLayers:
+    """Rounds all contractions of a prepared float graph that are matrix products of windows."""
+    contractions = quantization_points(graph).contractions
+    arrays = {op.result: op.kind.value.array for op in graph.ops if isinstance(op.kind, Constant)}
+    solvable = [op for op in contractions if not _reason(op, arrays)]
+    float_run = inner_run(graph, [op.inputs[0] for op in solvable])
+    layers: dict[str, RoundedLayer] = {}
+    errors: dict[str, LayerError] = {}
+    for stage in _stages(graph, solvable):
+        current = replace(insertion, rounded=dict(layers)).run(graph, Statistics())
+        sources = _sources(current, stage)
+        integer_run = inner_run(current, [x for x, _ in sources.values()])
+        sums = {op: MomentSums(op, data.num_samples) for op in stage if op in sources}
+        for sample in data.samples():
+            rounded, reals = integer_run(sample), float_run(sample)
+            for op, one in sums.items():
+                one.observe(rounded[sources[op][0].name], reals[op.inputs[0].name])
+        for op, one in sums.items():
+            weights = arrays[op.inputs[1]]
+            problem = LayerProblem(
+                op,
+                weights,
+                arrays[op.inputs[2]] if len(op.inputs) > 2 else None,
+                sources[op][1],
+                insertion.scheme.dtype(weights.size),
+                one.moments(),
+            )
+            name = op.result.name
+            layers[name], errors[name] = round_layer(problem, method, correct_bias=correct_bias)
+    records = tuple(_record(op, insertion, errors, _reason(op, arrays)) for op in contractions)
+    return RoundedLayers(layers, records)
+
+
+def nearest_layers(graph: Graph, insertion: InsertQuantization) -> RoundedLayers:
+    """All contractions as they are without a method: rounded to nearest, nothing to be said."""
+    contractions = quantization_points(graph).contractions
+    return RoundedLayers({}, tuple(_record(op, insertion, {}, "") for op in contractions))
+
+
+def _record(
+    op: Op, insertion: InsertQuantization, errors: Mapping[str, LayerError], reason: str
+) -> LayerRecord:
+    num_weights = op.inputs[1].type.num_elements
+    return LayerRecord(
+        op.result.name,
+        op.location.nodes,
+        num_weights,
+        insertion.scheme.dtype(num_weights).bits,
+        errors.get(op.result.name),
+        reason,
+    )
+
+
+def _reason(op: Op, arrays: Mapping[Value, Array]) -> str:
+    """Why a layer is rounded to nearest; empty if it need not be."""
+    if not has_rows(op):
+        return f"{op.kind.mnemonic} is no matrix product of its windows"
+    if _num_moments(op) > MAX_MOMENTS:
+        return "its second moments would take too much memory"
+    if not all(np.all(np.isfinite(arrays[value])) for value in op.inputs[1:]):
+        return "its weights are not finite"
+    return ""
+
+
+def _num_moments(op: Op) -> int:
+    weights = op.inputs[1].type.dims
+    depth = int(np.prod(weights[:-1]))
+    return depth * depth * (op.kind.groups if isinstance(op.kind, Conv) else 1)
+
+
+def _stages(graph: Graph, layers: Sequence[Op]) -> list[list[Op]]:
+    """Layers by depth, joined where there are many."""
+    wanted = set(layers)
+    depths: dict[Value, int] = {}
+    by_depth: dict[int, list[Op]] = {}
+    for op in graph.ops:
+        depth = max((depths.get(value, 0) for value in op.inputs), default=0)
+        if op in wanted:
+            by_depth.setdefault(depth, []).append(op)
+            depth += 1
+        depths.update(dict.fromkeys(op.results, depth))
+    ordered = [by_depth[depth] for depth in sorted(by_depth)]
+    at_once = -(-len(ordered) // _MAX_STAGES)
+    stages: list[list[Op]] = []
+    for start in range(0, len(ordered), max(at_once, 1)):
+        total = 0
+        stages.append([])
+        for op in (op for one in ordered[start : start + at_once] for op in one):
+            if stages[-1] and total + _num_moments(op) > _MAX_MOMENTS_OF_STAGE:
+                total = 0
+                stages.append([])
+            stages[-1].append(op)
+            total += _num_moments(op)
+    return stages
+
+
+def _sources(graph: Graph, stage: Sequence[Op]) -> dict[Op, tuple[Value, np.float32]]:
+    """What each layer reads in the quantized graph, and its step; without those that stay float."""
+    producers = graph.producers()
+    arrays = {op.result: op.kind.value.array for op in graph.ops if isinstance(op.kind, Constant)}
+    found: dict[Op, tuple[Value, np.float32]] = {}
+    for op in stage:
+        x = producers[op.result].inputs[0]
+        behind = producers.get(x)
+        while behind is not None and not isinstance(behind.kind, Dequantize):
+            moves = Trait.MOVEMENT in behind.kind.traits or "pool" in behind.kind.mnemonic
+            behind = producers.get(behind.inputs[0]) if moves and behind.inputs else None
+        if behind is not None:
+            found[op] = x, np.float32(arrays[behind.inputs[1]].reshape(-1)[0])
+    return found

@@ -1,0 +1,110 @@
+"""`lepton compress`: what it writes runs in ONNX Runtime and compiles to the same integers."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+import lepton_cc
+from lepton_cc.ir.interpreter import interpret
+from lepton_cc.ir.lir_file import read_lir
+from lepton_cc.levels import LEVELS, OptLevel
+from lepton_cc.passes.manager import PassManager
+from tests.lepton_cc.cli.command_line import tool
+
+NUM_SAMPLES = 20
+
+
+@pytest.fixture
+def data(project_root: Path, tmp_path: Path) -> Path:
+    images = np.load(project_root / "models" / "digits_samples.npz")["x"][:NUM_SAMPLES]
+    path = tmp_path / "data.npz"
+    np.savez(path, image=images)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("scheme", "method", "options"),
+    [
+        ("w8a8", "plain", ()),
+        ("w4a8", "gptq", ("--equalize",)),
+        ("w4a8", "adaround", ("--no-bias-correction",)),
+        ("w8a16", "gptq", ()),
+    ],
+)
+def test_files_say_the_same(
+    project_root: Path, data: Path, tmp_path: Path, scheme: str, method: str, options: tuple[str]
+) -> None:
+    model = project_root / "models" / "digits_cnn.onnx"
+    arguments = ("--data", data, "--quantize", scheme, "--method", method, *options)
+    result = tool("compress", model, *arguments, "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    folder = tmp_path / "out"
+    report = json.loads((folder / "report.json").read_text())
+    assert (report["scheme"], report["method"]) == (scheme, method)
+    assert report["num_samples"] == NUM_SAMPLES
+    assert [layer["bits"] for layer in report["layers"]].count(4) == (2 if "w4" in scheme else 0)
+    graph = read_lir(folder / "digits_cnn.lir")
+    raised = PassManager(LEVELS[OptLevel.O0].passes).run(graph)
+    compiled = lepton_cc.compile(folder / "digits_cnn.onnx", target="x86-64")
+    session = onnxruntime.InferenceSession(str(folder / "digits_cnn.onnx"))
+    samples = np.load(project_root / "models" / "digits_samples.npz")
+    name, dims = graph.inputs[0].name, graph.inputs[0].type.dims
+    right = 0
+    for x, label in zip(samples["x"][NUM_SAMPLES:], samples["y"][NUM_SAMPLES:], strict=True):
+        feed = {name: x.reshape(dims)}
+        (output,) = graph.output_names
+        expected = interpret(raised, feed)[output]
+        np.testing.assert_array_equal(compiled.run(feed)[output], expected)
+        (theirs,) = session.run(None, feed)
+        assert np.argmax(theirs) == np.argmax(expected) or scheme == "w4a8"
+        right += int(np.argmax(expected) == label)
+    assert right >= 78
+
+
+def test_errors_are_smaller_than_to_nearest(project_root: Path, data: Path, tmp_path: Path) -> None:
+    model = project_root / "models" / "digits_cnn.onnx"
+    arguments = ("--data", data, "--quantize", "w4a8", "--json")
+    reports = [
+        json.loads(tool("compress", model, *arguments, "--method", method, "-o", tmp_path).output)
+        for method in ("gptq", "adaround")
+    ]
+    for report in reports:
+        narrow = [layer for layer in report["layers"] if layer["bits"] == 4]
+        assert narrow
+        for layer in narrow:
+            assert layer["error"] < 0.7 * layer["error_to_nearest"]
+
+
+def test_it_writes_the_same_bytes_again(project_root: Path, data: Path, tmp_path: Path) -> None:
+    model = project_root / "models" / "digits_cnn.onnx"
+    for folder in ("one", "two"):
+        arguments = ("--data", data, "--quantize", "w4a8", "-o", tmp_path / folder)
+        assert tool("compress", model, *arguments).exit_code == 0
+    for path in sorted((tmp_path / "one").iterdir()):
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+def test_what_onnx_cannot_say_is_named_and_the_rest_written(
+    project_root: Path, tmp_path: Path
+) -> None:
+    model = project_root / "models" / "digits_gru.onnx"
+    images = np.load(project_root / "models" / "digits_samples.npz")["x"][:4]
+    np.savez(tmp_path / "data.npz", x=images)
+    result = tool("compress", model, "--data", tmp_path / "data.npz", "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "gru cannot be written as ONNX" in result.output
+    assert sorted(path.name for path in (tmp_path / "out").iterdir() if path.suffix != ".npz") == [
+        "digits_gru.lir",
+        "report.json",
+    ]
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["problems"]
+
+
+def test_data_are_asked_for(project_root: Path) -> None:
+    result = tool("compress", project_root / "models" / "digits_cnn.onnx")
+    assert result.exit_code == 2
+    assert "--data" in result.output
