@@ -7,7 +7,7 @@ each layer, so that a model can be judged (`lepton eval`) and made again otherwi
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
@@ -107,7 +107,8 @@ def compress(
         Refused: the model cannot be read or is quantized already, or the data do not fit.
     """
     imported = import_model(source, dims=dict(dims or {}))
-    quantized = quantize(imported, options, observers)
+    quantized = quantize(imported, replace(options, optional=False), observers)
+    assert quantized is not None  # only of optional quantization nothing may come
     digest = model_sha256(source)
     try:
         return Compression(options, digest, quantized, onnx_model(quantized.graph), ())

@@ -33,7 +33,7 @@ from lepton_cc.passes.quantize.weight_rounding import (
 )
 
 # Of the mean square of what the weights are multiplied with; more where samples are few.
-_DAMPING = 0.01
+_DAMPING = 0.1
 _CLIP_RATIOS = np.linspace(1.0, 0.5, 21)
 
 
