@@ -130,10 +130,13 @@ def compile_model(
     source: ModelSource,
     options: CompileOptions,
     *,
+    graph: Graph | None = None,
     observers: Sequence[Observer] = (),
     progress: Progress = lambda stage: None,
 ) -> Compilation:
     """Imports, optimizes and lowers a model down to its program.
+
+    `graph`: what to compile in the place of what the model imports to, a pruned one for example.
 
     Raises:
         Refused: the model, or something it wants, is not supported; all reasons at once.
@@ -145,7 +148,9 @@ def compile_model(
         seconds.append((stage, time.perf_counter()))
 
     begin("import")
-    imported = import_model(source, dims=dict(options.dims), constants=dict(options.constants))
+    imported = graph or import_model(
+        source, dims=dict(options.dims), constants=dict(options.constants)
+    )
     level = LEVELS[options.level]
     quantized: QuantizedModel | None = None
     if options.quantization is not None:

@@ -12,6 +12,7 @@ from lepton_cc.passes.fuse_reductions import FuseReductions
 from lepton_cc.passes.lower_recurrent import LowerRecurrent
 from lepton_cc.passes.prepare_dot_products import PrepareDotProducts
 from lepton_cc.passes.propagate_layout import PropagateLayout
+from lepton_cc.passes.prune.prune_magnitude import PruneMagnitude
 from lepton_cc.passes.quantize.expose_integers import ExposeIntegers
 from lepton_cc.passes.quantize.insert_quantization import InsertQuantization
 from lepton_cc.passes.quantize.prove_accumulators import ProveAccumulators
@@ -47,3 +48,4 @@ PASSES.add(FuseReductions)
 PASSES.add(FuseElementwise)
 PASSES.add(LowerRecurrent)
 PASSES.add(PrepareDotProducts)
+PASSES.add(PruneMagnitude)

@@ -42,9 +42,7 @@ def block_form(weights: Array, rows: int, columns: int) -> BlockForm:
     """The form of a matrix [depth, width] in blocks that divide it."""
     depth, width = weights.shape
     grid = weights.reshape(depth // rows, rows, width // columns, columns)
-    return BlockForm(
-        rows, columns, int(np.count_nonzero(grid.any(axis=(1, 3)))), width // columns
-    )
+    return BlockForm(rows, columns, int(np.count_nonzero(grid.any(axis=(1, 3)))), width // columns)
 
 
 @dataclass(frozen=True, slots=True)

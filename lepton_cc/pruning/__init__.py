@@ -1,0 +1,1 @@
+"""Pruning with data: runs a float model on samples, removes weights or channels."""

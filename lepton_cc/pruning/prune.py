@@ -1,0 +1,145 @@
+"""`prune`: a float graph, samples and options in; a graph with zeros, or fewer channels, out.
+
+Layers are pruned in order. Each is solved for on what the layers before it became, so that it makes
+up for their errors too.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from lepton_cc.calibration.data import CalibrationData, CalibrationSource, calibration_data
+from lepton_cc.calibration.float_run import inner_run
+from lepton_cc.ir.diagnostics import Code, UsageError, refuse
+from lepton_cc.ir.graph import Graph
+from lepton_cc.ir.tensor import Array
+from lepton_cc.levels import BEFORE_QUANTIZATION
+from lepton_cc.passes.manager import PassManager
+from lepton_cc.passes.prune.allocate import LEVELS, Sensitivity, allocate
+from lepton_cc.passes.prune.contraction_weights import (
+    PrunableLayer,
+    prunable_layers,
+    with_constants,
+)
+from lepton_cc.passes.prune.layer_moments import LayerMoments
+from lepton_cc.passes.prune.pattern import Pattern, PatternKind
+from lepton_cc.passes.prune.second_order import prune_matrix, relative_error
+from lepton_cc.passes.quantize.insert_quantization import refuse_quantized
+from lepton_cc.pruning.options import PrunedLayer, PruneOptions, PruneResult
+from lepton_cc.pruning.prune_channels import prune_channels
+
+# Matrices with fewer rows lose more than their few bytes are worth: depthwise windows.
+_FEWEST_ROWS = 16
+
+
+def prune(imported: Graph, calibration: CalibrationSource, options: PruneOptions) -> PruneResult:
+    """Prunes a float graph with samples of its inputs: an `.npz`, or arrays by input name.
+
+    Raises:
+        UsageError: an option makes no sense.
+        Refused: the model is quantized, nothing in it can be pruned so, or the data do not fit.
+    """
+    if not 0 < options.sparsity < 1:
+        raise UsageError(f"sparsity={options.sparsity} is not between 0 and 1")
+    refuse_quantized(imported)
+    prepared = PassManager(BEFORE_QUANTIZATION).run(imported)
+    data = calibration_data(prepared, calibration)
+    if options.channels:
+        return prune_channels(prepared, data, options.sparsity, options.keep)
+    layers = [layer for layer in prunable_layers(prepared) if _is_wanted(layer, options)]
+    if not layers:
+        raise refuse(
+            Code.UNSUPPORTED_FORM,
+            f"no layer of the model has weights that {options.pattern.kind.value} zeros fit",
+            hint="prune it unstructured, or not at all",
+        )
+    sensitivities: tuple[Sensitivity, ...] = ()
+    shares: Mapping[str, float] = {layer.name: 0.5 for layer in layers}
+    if options.pattern.kind is not PatternKind.TWO_OF_FOUR:
+        sensitivities = measured_sensitivities(prepared, layers, data, options.pattern)
+        shares = allocate(sensitivities, options.sparsity)
+    every = [layer for layer in prunable_layers(prepared) if layer.name not in options.keep]
+    graph, changed = _pruned(prepared, every, data, options.pattern, shares)
+    return PruneResult(prepared, graph, changed, sensitivities)
+
+
+def _is_wanted(layer: PrunableLayer, options: PruneOptions) -> bool:
+    _, rows, columns = layer.matrices.shape
+    fits = options.pattern.fits(layer.channels, columns)
+    return fits and rows >= _FEWEST_ROWS and layer.name not in options.keep
+
+
+def measured_sensitivities(
+    graph: Graph, layers: Sequence[PrunableLayer], data: CalibrationData, pattern: Pattern
+) -> tuple[Sensitivity, ...]:
+    """What each layer alone would lose at each of `LEVELS`, the others being whole."""
+    moments = {layer.name: LayerMoments(layer) for layer in layers}
+    run = inner_run(graph, [layer.op.inputs[0] for layer in layers])
+    for sample in data.samples():
+        values = run(sample)
+        for layer in layers:
+            x = values[layer.op.inputs[0].name]
+            moments[layer.name].observe(x, x)
+    found = []
+    for layer in layers:
+        hessian = moments[layer.name].hessian
+        errors = tuple(_error_at(layer, hessian, pattern, level) for level in LEVELS)
+        found.append(Sensitivity(layer.name, layer.weights.size, errors))
+    return tuple(found)
+
+
+def _error_at(layer: PrunableLayer, hessian: Array, pattern: Pattern, level: float) -> float:
+    if level == 0:
+        return 0.0
+    matrices = layer.matrices
+    changed = _solved(layer, matrices, hessian, pattern, level)
+    return relative_error(matrices, changed, hessian, has_bias=layer.bias is not None)
+
+
+def _solved(
+    layer: PrunableLayer, matrices: Array, hessian: Array, pattern: Pattern, sparsity: float
+) -> Array:
+    if sparsity == 0:
+        return matrices
+    return np.stack(
+        [
+            prune_matrix(one, moments, pattern, sparsity, layer.num_rows)
+            for one, moments in zip(matrices, hessian, strict=True)
+        ]
+    )
+
+
+def _pruned(
+    prepared: Graph,
+    layers: Sequence[PrunableLayer],
+    data: CalibrationData,
+    pattern: Pattern,
+    shares: Mapping[str, float],
+) -> tuple[Graph, tuple[PrunedLayer, ...]]:
+    """Prunes the layers that have a share; those after them make up for it with all weights."""
+    graph = prepared
+    changed: list[PrunedLayer] = []
+    original = inner_run(prepared, [layer.op.inputs[0] for layer in layers])
+    for layer in layers:
+        share = shares.get(layer.name, 0.0)
+        if share == 0 and graph is prepared:
+            changed.append(_figures(layer, layer.weights, 0.0))
+            continue
+        moments = LayerMoments(layer)
+        source = layer.op.inputs[0]
+        run = inner_run(graph, [source])
+        for sample in data.samples():
+            moments.observe(run(sample)[source.name], original(sample)[source.name])
+        target, hessian = moments.best_dense(), moments.hessian
+        solved = _solved(layer, target, hessian, pattern, share)
+        arrays = layer.from_matrices(solved)
+        graph = with_constants(graph, arrays)
+        error = relative_error(target, solved, hessian, has_bias=layer.bias is not None)
+        changed.append(_figures(layer, arrays[layer.op.inputs[1]], error))
+    return graph, tuple(changed)
+
+
+def _figures(layer: PrunableLayer, weights: Array, error: float) -> PrunedLayer:
+    zeros = int(weights.size - np.count_nonzero(weights))
+    channels = int(weights.shape[-1])
+    return PrunedLayer(layer.name, weights.size, zeros, error, (channels, channels))

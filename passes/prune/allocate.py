@@ -1,0 +1,49 @@
+"""Divides a budget of zeros among layers by their sensitivity."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+# The shares of zeros at which a layer's error is measured.
+LEVELS = (0.0, 0.25, 0.375, 0.5, 0.625, 0.75, 0.8125, 0.875, 0.9375)
+
+
+@dataclass(frozen=True, slots=True)
+class Sensitivity:
+    """The share of a layer's output power that is lost at each of `LEVELS`."""
+
+    name: str
+    num_weights: int
+    errors: tuple[float, ...]
+
+
+def allocate(layers: Sequence[Sensitivity], sparsity: float) -> Mapping[str, float]:
+    """The share of zeros of each layer, by name: together `sparsity` of all weights.
+
+    Steps are taken where a weight costs the least error; only the last is taken in part. Optimal
+    for convex errors up to that part.
+    """
+    wanted = sparsity * sum(layer.num_weights for layer in layers)
+    level = dict.fromkeys((layer.name for layer in layers), 0)
+    shares = dict.fromkeys(level, 0.0)
+    while wanted > 0:
+        steps = [step for layer in layers for step in _steps(layer, level[layer.name])]
+        if not steps:
+            break
+        _, name, number, gained = min(steps)
+        if gained > wanted:
+            size = next(layer.num_weights for layer in layers if layer.name == name)
+            shares[name] += wanted / size
+            break
+        wanted -= gained
+        level[name], shares[name] = number, LEVELS[number]
+    return shares
+
+
+def _steps(layer: Sensitivity, level: int) -> list[tuple[float, str, int, float]]:
+    """(error for each weight, name, level, weights) of every higher level."""
+    found = []
+    for number in range(level + 1, len(LEVELS)):
+        gained = (LEVELS[number] - LEVELS[level]) * layer.num_weights
+        cost = (layer.errors[number] - layer.errors[level]) / gained
+        found.append((cost, layer.name, number, gained))
+    return found
