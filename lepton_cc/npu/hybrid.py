@@ -7,11 +7,13 @@ most of the time. Outputs are the chip's, byte by byte, as both mean what the gr
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lepton_cc.codegen.npu.constants import ConstantPool
-from lepton_cc.codegen.npu.isa.regions import Region
+from lepton_cc.codegen.npu.isa.regions import Address, Region
 from lepton_cc.codegen.npu.isa.registers import Counter
 from lepton_cc.codegen.npu.machine import Machine
+from lepton_cc.codegen.npu.ports import port_address
 from lepton_cc.codegen.npu.segment import Segment, compile_segment
 from lepton_cc.ir.diagnostics import Code, Diagnostic, InternalError, Refused
 from lepton_cc.ir.graph import Graph, Op, Value
@@ -32,23 +34,19 @@ class LoadedSegment:
         """
         self.segment = segment
         check = segment.packets[0]
-        memory = {
-            region: bytearray(size)
-            for region in Region
-            if (size := check.integer(f"region{int(region)}_bytes"))
-        }
-        memory[Region.CONSTANTS] = bytearray(constants)
+        sizes = {region: check.integer(f"region{int(region)}_bytes") for region in Region}
         self._inputs = [_port(Region.INPUT0, i, value) for i, value in enumerate(body.inputs)]
         self._outputs = [_port(Region.OUTPUT0, i, value) for i, value in enumerate(body.outputs)]
-        memory.update((port, bytearray(value.type.size_bytes)) for port, value in self._ports)
+        for place, value in (*self._inputs, *self._outputs):
+            end = place.offset + value.type.size_bytes
+            sizes[place.region] = max(sizes[place.region], end)
+        # Pages that nobody touches cost nothing: many ports share a region, 32 MiB apart.
+        memory = {region: np.zeros(size, np.uint8) for region, size in sizes.items() if size}
+        memory[Region.CONSTANTS] = np.frombuffer(constants, np.uint8)
         self._memory = memory
         self._stream = segment.stream()
         self._engine = Engine(machine, memory)
         self.last_cycles = 0
-
-    @property
-    def _ports(self) -> list[tuple[Region, Value]]:
-        return [*self._inputs, *self._outputs]
 
     def run(self, operands: Sequence[Array]) -> tuple[Array, ...]:
         """Runs the stream once on the values of the body's inputs.
@@ -57,8 +55,8 @@ class LoadedSegment:
             Refused: the engine faulted.
             InternalError: the counters are not those of the compiler's estimate.
         """
-        for (port, _), array in zip(self._inputs, operands, strict=True):
-            self._memory[port][:] = array.tobytes()
+        for (place, _), array in zip(self._inputs, operands, strict=True):
+            self._bytes(place, array.nbytes)[:] = np.frombuffer(array.tobytes(), np.uint8)
         result = self._engine.run(self._stream)
         if result.fault is not None:
             raise Refused([Diagnostic(Code.CHECK_FAILED, f"the engine faulted: {result.fault}")])
@@ -70,15 +68,19 @@ class LoadedSegment:
                 text = f"{counter.name} is {found}, estimated were {expected[counter]}"
                 raise InternalError(text)
         return tuple(
-            np.frombuffer(bytes(self._memory[port]), value.type.dtype.numpy).reshape(
-                value.type.dims
-            )
-            for port, value in self._outputs
+            self._bytes(place, value.type.size_bytes)
+            .copy()
+            .view(value.type.dtype.numpy)
+            .reshape(value.type.dims)
+            for place, value in self._outputs
         )
 
+    def _bytes(self, place: Address, num_bytes: int) -> NDArray[np.uint8]:
+        return self._memory[place.region][place.offset : place.offset + num_bytes]
 
-def _port(first: Region, number: int, value: Value) -> tuple[Region, Value]:
-    return Region(first + number), value
+
+def _port(base: Region, number: int, value: Value) -> tuple[Address, Value]:
+    return port_address(base, number), value
 
 
 class HybridModel:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests import real_models
-from tests.differential.ways import ANCHOR, EMULATED, NATIVE, C, Run, Way
+from tests.differential.ways import ANCHOR, EMULATED, ENGINE, NATIVE, C, Run, Way
 from tests.real_models import Arrays, Kind, RealModel
 
 TOLERANCE = 1e-5
@@ -34,6 +34,7 @@ def _pairs() -> list[object]:
     emulated = [(m, w) for m in (*real_models.DIGITS, *real_models.TINY) for w in EMULATED]
     others = (*real_models.TINY_BATCH_NORM, *real_models.TINY_INT8, *real_models.OTHER)
     few = [(m, w) for m in others for w in (*NATIVE, *C) if w.name in _FEW_WAYS]
+    few += [(m, w) for m in real_models.TINY_INT8 for w in ENGINE]
     return [
         pytest.param(m, w, id=f"{m}-{w}", marks=[pytest.mark.slow] if slow else [])
         for pairs, always_slow in ((full, False), (emulated, False), (few, True))

@@ -135,6 +135,8 @@ C = (
     Way("clang-unoptimized-graph", PORTABLE, OptLevel.O0, "clang", ("-O1",)),
 )
 EMULATED = (Way("rv32imc", "rv32imc"), Way("rv32imafc", "rv32imafc"))
+# Firmware in the emulated control core, which starts the emulated tensor engine.
+ENGINE = (Way("lepton-npu-128", "lepton-npu-128"), Way("lepton-npu-1024", "lepton-npu-1024"))
 # More ways for quantized models: requantization by integers, and SSE2 without optimization.
 INTEGERS = (
     Way("x86-64-without-floats", WITHOUT_FLOATS),

@@ -8,6 +8,7 @@ from lepton_cc.codegen.npu.constants import ConstantPool
 from lepton_cc.codegen.npu.isa.regions import Region
 from lepton_cc.codegen.npu.isa.registers import Counter
 from lepton_cc.codegen.npu.machine import Machine
+from lepton_cc.codegen.npu.ports import port_address
 from lepton_cc.codegen.npu.segment import Segment, compile_segment
 from lepton_cc.ir.graph import Graph
 from lepton_cc.ir.interpreter import evaluate_ops
@@ -40,22 +41,25 @@ def assert_runs_as_interpreted(
     expected = evaluate_ops(body, dict(zip(body.inputs, given, strict=True)))
     pool = ConstantPool()
     segment = compile_segment(body, machine, pool)
-    memory = {Region.CONSTANTS: bytearray(pool.content())}
-    if segment.spilled_bytes:
-        memory[Region.STATE] = bytearray(segment.spilled_bytes)
-    for port, array in enumerate(given):
-        memory[Region(Region.INPUT0 + port)] = bytearray(array.tobytes())
-    for port, array in enumerate(expected):
-        memory[Region(Region.OUTPUT0 + port)] = bytearray(array.nbytes)
+    places = [port_address(Region.INPUT0, port) for port in range(len(given))]
+    goals = [port_address(Region.OUTPUT0, port) for port in range(len(expected))]
+    check = segment.packets[0]
+    sizes = {region: check.integer(f"region{int(region)}_bytes") for region in Region}
+    for place, array in zip((*places, *goals), (*given, *expected), strict=True):
+        sizes[place.region] = max(sizes[place.region], place.offset + array.nbytes)
+    memory = {region: np.zeros(size, np.uint8) for region, size in sizes.items() if size}
+    memory[Region.CONSTANTS] = np.frombuffer(pool.content(), np.uint8)
+    for place, array in zip(places, given, strict=True):
+        content = np.frombuffer(array.tobytes(), np.uint8)
+        memory[place.region][place.offset : place.offset + array.nbytes] = content
     device = machine.with_spm(max(-(-segment.spm_bytes // _KIB) * _KIB, _LARGE_BYTES))
     run = Engine(device, memory).run(segment.stream())
     assert run.fault is None, run.fault
-    for port, array in enumerate(expected):
-        found = np.frombuffer(memory[Region(Region.OUTPUT0 + port)], array.dtype)
-        different = np.flatnonzero(found != array.reshape(-1))
-        assert not different.size, (
-            f"output {port}: {different.size} of {array.size}, first {different[:5]}"
-        )
+    for port, (place, array) in enumerate(zip(goals, expected, strict=True)):
+        content = memory[place.region][place.offset : place.offset + array.nbytes]
+        different = np.flatnonzero(content.view(array.dtype) != array.reshape(-1))
+        size = f"{different.size} of {array.size}"
+        assert not different.size, f"output {port}: {size}, first {different[:5]}"
     counters = [segment.timeline.counters[counter] for counter in Counter]
     assert list(dataclasses.astuple(run.counters)) == counters
     return segment

@@ -178,3 +178,11 @@ def test_what_is_loaded_over_and_over_is_stored_once() -> None:
     assert len(loads) > len(sources)
     blobs = {load.blob.content for load in segment.places.loads}
     assert len(pool.content()) < sum(map(len, blobs)) + 16 * len(blobs)
+
+
+@pytest.mark.parametrize("count", [4, 5, 9])
+def test_more_ports_than_regions(count: int) -> None:
+    net = Network()
+    parts = [net.conv(net.input(1, 4, 4, 3), 3) for _ in range(count)]
+    body = net.finish(net.concat(3, *parts), *parts[1:])
+    assert_runs_as_interpreted(body, machine_of(64))
