@@ -85,9 +85,12 @@ class Writer:
         """Adds a node with one output and gives that output's name."""
         output = self.fresh(stem)
         name = _fresh(f"{self._origin}/{op_type}", self._node_names)
-        self.nodes.append(
-            onnx.helper.make_node(op_type, list(inputs), [output], name, **(attributes or {}))
+        node = onnx.helper.make_node(op_type, list(inputs), [output], name)
+        node.attribute.extend(
+            onnx.helper.make_attribute(key, value)
+            for key, value in sorted((attributes or {}).items())
         )
+        self.nodes.append(node)
         return output
 
     def initializer(self, array: Array, stem: str) -> str:

@@ -31,7 +31,9 @@ from lepton_cc.passes.quantize.weight_rounding import WeightScheme
 def quantized(path: Path, samples: Array, scheme: str) -> Graph:
     imported = import_model(path)
     options = QuantizationOptions(WeightScheme(scheme), {imported.inputs[0].name: samples})
-    return quantize(imported, options).graph
+    model = quantize(imported, options)
+    assert model is not None
+    return model.graph
 
 
 def integers_of(graph: Graph) -> Graph:
