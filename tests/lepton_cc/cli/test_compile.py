@@ -82,10 +82,19 @@ def test_json_is_the_manifest(model: Path, tmp_path: Path) -> None:
     assert document == {"folder": str(tmp_path / "out"), **manifest}
 
 
-def test_the_npu_says_that_the_control_core_does_it_all(model: Path, tmp_path: Path) -> None:
-    result = compile_(model, "--target=lepton-npu", "--emit=lib", "-o", tmp_path / "out")
+def test_floats_that_are_kept_run_on_the_control_core(model: Path, tmp_path: Path) -> None:
+    options = ("--target=lepton-npu", "--quantize=none", "--emit=lib", "-o", tmp_path / "out")
+    result = compile_(model, *options)
     assert result.exit_code == 0
     assert "note: lepton-npu: every op runs on the control core" in result.stderr
+
+
+def test_the_npu_quantizes_on_the_way_and_says_so(model: Path, tmp_path: Path) -> None:
+    result = compile_(model, "--target=lepton-npu", "--emit=lib", "-o", tmp_path / "out")
+    assert result.exit_code == 0
+    assert "note: lepton-npu: on the control core: quantize, dequantize" in result.stderr
+    assert "made-up samples" in result.stderr
+    assert (tmp_path / "out" / f"{model.stem}.lpt").is_file()
 
 
 def test_dumps_and_prints_graphs(model: Path, tmp_path: Path) -> None:

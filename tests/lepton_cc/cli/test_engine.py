@@ -97,12 +97,19 @@ def test_a_model_and_its_folder_are_alike(models: Path, folder: Path) -> None:
     assert document["layers"] == saved["layers"]
 
 
-def test_a_float_model_runs_on_the_core_alone(models: Path) -> None:
-    result = tool("inspect", models / "digits_dscnn.onnx", "--target=lepton-npu", "--json")
+def test_floats_that_are_kept_run_on_the_core_alone(models: Path) -> None:
+    options = ("--target=lepton-npu", "--quantize=none", "--json")
+    result = tool("inspect", models / "digits_dscnn.onnx", *options)
     assert result.exit_code == 0, result.output
     engine = json.loads(result.stdout)["engine"]
     assert engine["segments"] == []
     assert {op["code"] for op in engine["core"]} >= {"float"}
+
+
+def test_a_float_model_runs_on_the_engine_unless_told_not_to(models: Path) -> None:
+    result = tool("inspect", models / "digits_dscnn.onnx", "--target=lepton-npu", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["engine"]["segments"] != []
 
 
 @pytest.mark.parametrize("source", ["folder", "payload"])
@@ -214,7 +221,11 @@ def test_a_system_of_the_users(models: Path, folder: Path, tmp_path: Path) -> No
         (("--target=lepton-npu", "--sram-budget=0"), 2, "neither KiB nor curve"),
         (("--target=lepton-npu", "--sram-budget=x"), 2, "neither KiB nor curve"),
         (("--target=lepton-npu-64", "--sram-budget=129"), 1, "has 128 KiB of scratchpad"),
-        (("--target=lepton-npu", "--sram-budget=curve"), 1, "nothing of the model runs on"),
+        (
+            ("--target=lepton-npu", "--quantize=none", "--sram-budget=curve"),
+            1,
+            "nothing of the model runs on",
+        ),
     ],
 )
 def test_options_that_cannot_be(
@@ -244,7 +255,7 @@ def test_budgets(models: Path, tmp_path: Path) -> None:
     if least["budget_kib"] > 1:
         refused = compile_(model, *arguments, f"--sram-budget={least['budget_kib'] - 1}")
         assert refused.exit_code == 1
-        assert "error[LPT4001]: segment 0 needs" in refused.stderr
+        assert "error[LPT4001]: the engine needs" in refused.stderr
 
 
 def test_graphs_with_segments_can_be_written_and_read(models: Path, tmp_path: Path) -> None:

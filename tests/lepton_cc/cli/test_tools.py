@@ -57,18 +57,23 @@ def test_run_writes_outputs(models: Path, folder: Path, tmp_path: Path) -> None:
     assert out.read_bytes() == first
 
 
-def test_run_on_the_control_core(models: Path, tmp_path: Path, image_file: Path) -> None:
+@pytest.mark.parametrize(("scheme", "least"), [("none", 1_000_000), ("w8a8", 10_000)])
+def test_run_on_the_control_core(
+    models: Path, tmp_path: Path, image_file: Path, scheme: str, least: int
+) -> None:
     try:
         find_toolchain()
     except lepton_cc.LeptonError as error:
         pytest.skip(str(error))
     out = tmp_path / "npu"
     model = models / "digits_cnn.onnx"
-    assert compile_(model, "--target=lepton-npu", "-q", "-o", out).exit_code == 0
+    options = ("--target=lepton-npu", f"--quantize={scheme}", "-q", "-o", out)
+    assert compile_(model, *options).exit_code == 0
     result = tool("run", out, "--input", f"image={image_file}", "--json")
     (sample,) = json.loads(result.stdout)
     assert int(np.argmax(sample["outputs"]["logits"])) == 3
-    assert sample["instructions"] > 1_000_000
+    assert sample["instructions"] > least
+    assert ("engine_cycles" in sample) == (scheme == "w8a8")
     manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
     assert 0 < sample["stack_high_water_bytes"] <= manifest["memory"]["stack_bytes"]
 
