@@ -13,6 +13,7 @@ from lepton_cc.codegen.program import Port
 from lepton_cc.codegen.targets.loader import load_target
 from lepton_cc.compiler import Compilation, CompileOptions, compile_model
 from lepton_cc.emulated import EmulatedModel
+from lepton_cc.emulator import EmulatedRun
 from lepton_cc.engine_report.document import EngineReport
 from lepton_cc.engine_report.summary import core_notes
 from lepton_cc.executable import Executable
@@ -206,11 +207,24 @@ class CompiledModel:
         Raises:
             UsageError: nothing was run in an emulator.
         """
+        return self._last_run().instructions
+
+    @property
+    def last_engine_cycles(self) -> int:
+        """Cycles of the tensor engine in the last run in the emulator; 0 without an engine.
+
+        Raises:
+            UsageError: nothing was run in an emulator.
+        """
+        self._last_run()
+        return self._emulated.engine_cycles
+
+    def _last_run(self) -> EmulatedRun:
         if self.compilation.options.target.execution is not Execution.CONTROL_CORE:
             raise UsageError("instructions are counted in the emulator only")
         if self._emulated.last is None:
             raise UsageError("the model was not run yet")
-        return self._emulated.last.instructions
+        return self._emulated.last
 
     @cached_property
     def _executable(self) -> Executable:
@@ -221,4 +235,6 @@ class CompiledModel:
     def _emulated(self) -> EmulatedModel:
         engine = self.compilation.program.engine
         machine = None if engine is None else engine.machine
-        return EmulatedModel(self._artifacts.firmware.elf, self.inputs, self.outputs, machine)
+        num_packets = 0 if self.engine is None else self.engine.num_packets
+        elf = self._artifacts.firmware.elf
+        return EmulatedModel(elf, self.inputs, self.outputs, machine, num_packets)

@@ -81,6 +81,8 @@ def test_instructions_belong_to_the_emulator(
     model.run({"image": image})
     with pytest.raises(UsageError, match="emulator"):
         _ = model.last_instructions
+    with pytest.raises(UsageError, match="emulator"):
+        _ = model.last_engine_cycles
 
 
 def test_saved_is_what_was_compiled(
