@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lepton_cc.codegen.npu.cascade import STRIPED, Cascade, Surroundings, candidates, chained_input
-from lepton_cc.codegen.npu.layers import ConvLayer, Layer
+from lepton_cc.codegen.npu.layers import ConvLayer, Layer, map_shape
 from lepton_cc.codegen.npu.layout import assign_layouts
 from lepton_cc.codegen.npu.machine import RATE_UNIT, Machine
 from lepton_cc.codegen.npu.order import chained_order
@@ -26,7 +26,8 @@ from lepton_cc.passes.memory.clearance import permissions_of
 
 _PARTS = (0.5, 0.35, 0.25, 0.18, 0.12)
 _LARGE = 0.6  # of the budget: a value that leaves no room for its neighbours
-_SPILLED_ROWS = 4  # of a cascade of one layer that only streams, at first
+_STREAMED_ROWS = 4
+_STREAMED_PART = 0.8  # of the budget, for the rings of a layer that streams
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,13 +163,20 @@ class _Search:
             Cascade(
                 number,
                 number,
-                min(_SPILLED_ROWS, layer.shape.height),
+                self._streamed_rows(layer),
                 frozenset(layer.inputs) & outside,
                 layer.result in outside,
             )
             for number, layer in enumerate(self._layers)
             if isinstance(layer, STRIPED) and outside & {*layer.inputs, layer.result}
         )
+
+    def _streamed_rows(self, layer: Layer) -> int:
+        """Rows of a stripe of a layer by itself: many, so that weights are seldom loaded again."""
+        shapes = [layer.shape, *(map_shape(value.type) for value in layer.inputs)]
+        row_bytes = sum(2 * shape.width * shape.channels for shape in shapes)
+        rows = int(_STREAMED_PART * self._budget) // row_bytes
+        return max(1, min(rows, _STREAMED_ROWS, layer.shape.height))
 
     def _improved(self, known: _Trial) -> _Trial | None:
         trials = []

@@ -152,8 +152,13 @@ class _Ring:
         start, before = place
         end = start + _aligned(len(blob.content))
         # What is covered in part still guards the rest of its bytes.
-        self._held = [h for h in self._held if not (start <= h[0] and h[1] <= end)]
-        self._held.append((start, end, last_use))
+        rest = [
+            (low, high, last)
+            for first, stop, last in self._held
+            for low, high in ((first, min(stop, start)), (max(first, end), stop))
+            if low < high
+        ]
+        self._held = [*rest, (start, end, last_use)]
         self._head = end
         self.used_bytes = max(self.used_bytes, end)
         return BlobLoad(blob, before, first_use, self._base.plus(start))

@@ -31,6 +31,7 @@ from lepton_cc.ir.diagnostics import Code, InternalError, refuse
 from lepton_cc.ir.graph import Graph
 
 _PLACEMENT_ATTEMPTS = 3
+_MANY_PACKETS = 4000  # of a segment whose variants take long to make
 _STALLS = 50  # loading ahead is worth a try where more than a fiftieth of the time is waiting
 
 
@@ -160,6 +161,8 @@ def _fastest(machine: Machine, layers: tuple[Layer, ...], border: Border, budget
         for schedule in schedules
     ]
     best = min(plain, key=lambda segment: segment.rank(machine))
+    if len(best.packets) > _MANY_PACKETS:
+        return best
     ahead = [
         _assembled(machine, shape, schedule, constants=None, prefetch=True)
         for schedule in schedules

@@ -101,7 +101,9 @@ def _tilings(
         (False, member.spm_bytes // _SPM_SHARE),
     )
     for in_weight_buffer, limit in limits:
-        most = limit // channel_bytes // width * width
+        most = limit // channel_bytes
+        # In a cascade, part of the array's width is better than slices that stay for all stripes.
+        most = most if striped and in_weight_buffer and most < width else most // width * width
         whole = outputs * channel_bytes <= limit
         if layer.groups > 1 or layer.stage is not None:
             count = 1 if whole or not in_weight_buffer else 0
@@ -149,7 +151,8 @@ def _evaluated(
     in_weight_buffer: bool,
 ) -> Tiling | None:
     outputs = layer.weights.num_outputs
-    each = outputs if count == 1 else ceil_div(ceil_div(outputs, count), width) * width
+    each = ceil_div(outputs, count)
+    each = each if count == 1 or each < width else ceil_div(each, width) * width
     slices = tuple((o, min(o + each, outputs)) for o in range(0, outputs, each))
     cycles: dict[int, int] = {}
     total = 0
