@@ -43,15 +43,16 @@ _MOST_ROWS = 4
 _STORED = (DType.F32, DType.I8)
 
 
-def sparse_form(weights: Array, target: Target, lanes: int) -> BlockForm | None:
+def sparse_form(weights: Array, target: Target, lanes: int, rows: int = 1) -> BlockForm | None:
     """The blocks in which a constant matrix [depth, width] is faster than dense; None if in none.
 
-    lanes: elements of a vector of accumulators. On targets with dot products a dense multiply-add
-    of bytes takes a part of a lane's time.
+    lanes: elements of a vector of accumulators; rows: those of the other side. On targets
+    with dot products a dense multiply-add of bytes takes a part of a lane's time.
     """
     depth, width = weights.shape
     dtype = DType.from_numpy(weights.dtype)
-    if dtype not in _STORED or weights.size < _FEWEST_WEIGHTS:
+    too_many_rows = lanes > 1 and rows > _MOST_ROWS
+    if dtype not in _STORED or weights.size < _FEWEST_WEIGHTS or too_many_rows:
         return None
     a_lane = target.dot_product.width if dtype is DType.I8 and lanes > 1 else 1
     dense_cycles = weights.size / lanes / a_lane * 2.0
@@ -82,9 +83,7 @@ def lower_sparse_matmul(context: KernelContext, rows: int, depth: int) -> Block 
     matrix = np.ascontiguousarray(weights.reshape(depth, -1))
     dtype = compute_type(context.op.result.type.dtype)
     lanes = context.lanes(dtype)
-    if lanes > 1 and rows > _MOST_ROWS:
-        return None
-    form = sparse_form(matrix, context.target, lanes)
+    form = sparse_form(matrix, context.target, lanes, rows)
     if form is None:
         return None
     lists = block_weights(context, matrix, form)
