@@ -20,24 +20,24 @@ from lepton_cc.ir.ops.segment import EngineSegment
 from lepton_cc.ir.tensor import Array
 from lepton_cc.npu.hybrid import LoadedSegment
 
-FREE_SPM_BYTES = 64 << 20
+AMPLE_SPM_BYTES = 2304 << 10
 _MAKERS = {Profile.NATIVE: native, Profile.PARITY: parity, Profile.U55_CLONE: u55_clone}
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A machine by the names in the tables; `free_spm`: maps never lack room."""
+    """A machine by the names in the tables; `ample_spm`: all maps find room."""
 
     profile: Profile
     macs: int
     system: str
-    free_spm: bool = False
+    ample_spm: bool = False
 
     @property
     def machine(self) -> Machine:
         """The machine itself."""
         made = _MAKERS[self.profile](self.macs, load_system(self.system, member(self.macs)))
-        return made.with_spm(FREE_SPM_BYTES) if self.free_spm else made
+        return made.with_spm(AMPLE_SPM_BYTES) if self.ample_spm else made
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,11 +25,6 @@ class Subject:
     name: str
     path: Path
 
-    @property
-    def fits(self) -> bool:
-        """Whether its maps fit any member's scratchpad whole, which those of 224 pixels do not."""
-        return self.name not in LARGE
-
 
 def subjects(only: str, folder: Path) -> Iterator[Subject]:
     """The networks whose name contains `only`, written to a folder."""

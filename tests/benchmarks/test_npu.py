@@ -24,7 +24,7 @@ from lepton_cc.ir.ops.segment import EngineSegment
 DIGITS = Path(__file__).resolve().parents[2] / "models" / "digits_dscnn.onnx"
 CASES = (
     Case(Profile.U55_CLONE, 256, FLASH),
-    Case(Profile.PARITY, 128, SRAM, free_spm=True),
+    Case(Profile.PARITY, 128, SRAM, ample_spm=True),
     Case(Profile.NATIVE, 256, "on-chip"),
     Case(Profile.NATIVE, 1024, "embedded"),
 )
@@ -85,11 +85,22 @@ def test_ratios_are_to_the_better_core(rows: list[Row]) -> None:
     assert "geometric mean **1.000**; above 1: sww_streaming 256 u55-flash." in text
 
 
-def test_large_maps_are_compared_with_unlimited_room_only(rows: list[Row]) -> None:
+def test_large_maps_are_compared_with_ample_room_only(rows: list[Row]) -> None:
     own = _like_vela(rows[0], "mobilenet_v2", 1.0)
     assert vela_ratio(own) is None
-    free = dataclasses.replace(own, case=dataclasses.replace(own.case, free_spm=True))
-    assert vela_ratio(free) == pytest.approx(1.0)
+    ample = dataclasses.replace(own, case=dataclasses.replace(own.case, ample_spm=True))
+    assert vela_ratio(ample) == pytest.approx(1.0)
+
+
+def test_networks_of_other_sizes_are_compared_by_their_macs(rows: list[Row]) -> None:
+    other = VELA["resnet50", 256, FLASH]
+    assert other.num_macs is not None
+    ours = dataclasses.replace(
+        _like_vela(rows[0], "resnet50", 1.1),
+        num_macs=round(other.num_macs * 1.1),
+        case=Case(Profile.U55_CLONE, 256, FLASH, ample_spm=True),
+    )
+    assert vela_ratio(ours) == pytest.approx(1.0)
 
 
 def test_the_port_bounds_what_is_read_slowly(rows: list[Row]) -> None:
