@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from lepton_cc.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from lepton_cc.attribution.blame import blame as blame
     from lepton_cc.compiled_model import CompiledModel as CompiledModel
     from lepton_cc.compiled_model import compile as compile
     from lepton_cc.evaluation.evaluate import evaluate as evaluate
@@ -25,6 +26,7 @@ __all__ = [
     "LeptonError",
     "MemoryReport",
     "Refused",
+    "blame",
     "compile",
     "evaluate",
 ]
@@ -44,6 +46,10 @@ def __getattr__(name: str) -> object:
         from lepton_cc.evaluation.evaluate import evaluate
 
         return evaluate
+    if name == "blame":
+        from lepton_cc.attribution.blame import blame
+
+        return blame
     if name in ("CompiledModel", "compile"):
         from lepton_cc import compiled_model
 
