@@ -1,5 +1,6 @@
 """Plants one fault in a quantized graph, or in the float model that is to be quantized."""
 
+import itertools
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -97,7 +98,7 @@ def outlier_channel(path: Path, choice: int, seed: int) -> tuple[onnx.ModelProto
     model = onnx.load(path)
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
-    pairs = list(zip(convolutions, convolutions[1:], strict=False))
+    pairs = list(itertools.pairwise(convolutions))
     pairs = [pair for pair in pairs if _is_read_once(model.graph, pair[0].output[0])]
     this, following = pairs[choice % len(pairs)]
     (norm,) = (

@@ -55,7 +55,8 @@ def test_python_runs(
 def test_options_are_those_that_exist(project_root: Path) -> None:
     text = "".join((project_root / page).read_text(encoding="utf-8") for page in PAGES)
     help_text = compile_("--help").output + "".join(
-        tool(name, "--help").output for name in ("run", "inspect", "verify", "bench", "compress", "opt")
+        tool(name, "--help").output
+        for name in ("run", "inspect", "verify", "eval", "blame", "bench", "compress", "opt")
     )
     named = set(re.findall(r"(--[a-z][a-z-]+)", text)) - {"--help"}
     assert [option for option in sorted(named) if option not in help_text] == []
