@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import onnx
 
 import lepton_cc
 from benchmarks.measure_quantization import SHARED, TASKS, Task, _decibels, _outputs
@@ -38,7 +39,9 @@ def measure(task: Task, scheme: WeightScheme, methods: list[Rounding]) -> None:
         done = compress(task.path, options)
         seconds = time.perf_counter() - start
         assert done.model is not None
-        compiled = lepton_cc.compile(done.model, target="host", require_integer=True)
+        compiled = lepton_cc.compile(
+            onnx.load_from_string(done.model), target="host", require_integer=True
+        )
         outputs = _outputs(compiled.run, port.name, seen)
         score = task.score(flat, outputs, labels)
         print(

@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import onnx
-
 from lepton_cc.calibration.quantize import QuantizationOptions, QuantizedModel, quantize
 from lepton_cc.calibration.rounded_layers import LayerRecord
 from lepton_cc.export.onnx_model import onnx_model
@@ -28,12 +26,12 @@ REPORT = "report.json"
 
 @dataclass(frozen=True, slots=True)
 class Compression:
-    """A compressed model; `model` is None, and `problems` say why, if ONNX has no form for it."""
+    """A compressed model; `model`, the ONNX file, is None if ONNX has no form: see `problems`."""
 
     options: QuantizationOptions
     model_sha256: str
     quantized: QuantizedModel
-    model: onnx.ModelProto | None
+    model: bytes | None
     problems: tuple[Diagnostic, ...]
 
     def report(self) -> Mapping[str, object]:
@@ -67,7 +65,7 @@ class Compression:
         if self.model is None:
             model_path.unlink(missing_ok=True)
         else:
-            write_atomically(self.model.SerializeToString(deterministic=True), model_path)
+            write_atomically(self.model, model_path)
             written.append(model_path)
         text = json.dumps(self.report(), indent=2, ensure_ascii=False)
         write_atomically(f"{text}\n".encode(), report_path)
@@ -111,6 +109,7 @@ def compress(
     assert quantized is not None  # only of optional quantization nothing may come
     digest = model_sha256(source)
     try:
-        return Compression(options, digest, quantized, onnx_model(quantized.graph), ())
+        content = onnx_model(quantized.graph).SerializeToString(deterministic=True)
     except Refused as refusal:
         return Compression(options, digest, quantized, None, tuple(refusal.diagnostics))
+    return Compression(options, digest, quantized, content, ())
