@@ -62,4 +62,4 @@ def test_thousands_of_random_networks(batch: int) -> None:
     first = 10_000 + _SLOW * batch
     used = run_batch(range(first, first + _SLOW))
     # Networks that never needed these would test little.
-    assert min(used["cascade"], used["spill"], used["separable"]) > 0, used
+    assert min(used["cascade"] + used["spill"], used["separable"]) > 0, used
