@@ -80,6 +80,8 @@ def lower_sparse_matmul(context: KernelContext, rows: int, depth: int) -> Block 
     known = context.optional_source(2) is None or bias is not None
     if weights is None or not known or kind.rhs_zero_point or not context.options.tile:
         return None
+    if weights.size == 0:
+        return None
     matrix = np.ascontiguousarray(weights.reshape(depth, -1))
     dtype = compute_type(context.op.result.type.dtype)
     lanes = context.lanes(dtype)
