@@ -14,11 +14,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="rewrite the golden files with what the code prints now, for review with git diff",
     )
     parser.addoption(
+        "--long",
+        action="store_true",
+        help="run the tests that take many minutes too: fuzzing and random graphs by the thousand",
+    )
+    parser.addoption(
         "--quantized-graphs",
         type=int,
         default=200,
         help="how many random quantized graphs are compared on every target; 2000 takes an hour",
     )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skips `long` tests unless they are asked for."""
+    if config.getoption("--long"):
+        return
+    for item in items:
+        if item.get_closest_marker("long") is not None:
+            item.add_marker(pytest.mark.skip(reason="takes many minutes: run with --long"))
 
 
 @pytest.fixture(scope="session")

@@ -41,7 +41,9 @@ def test_graphs_on_engine_and_core() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("batch", range(8))
+@pytest.mark.parametrize(
+    "batch", [0, *(pytest.param(i, marks=pytest.mark.long) for i in range(1, 8))]
+)
 def test_more_graphs_on_engine_and_core(batch: int) -> None:
     graphs = random_graphs(400)[50 * batch : 50 * batch + 50]
     assert segments_of(graphs) > 5

@@ -96,6 +96,7 @@ def test_mutated_streams_under_sanitizers(compiler: str, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_many_mutated_streams_under_sanitizers(compiler: str, tmp_path: Path) -> None:
     faults = _fuzz(compiler, tmp_path, 20_000, seed=2)
     assert len(faults) > 16

@@ -85,6 +85,7 @@ def test_mutations_of_a_compiled_model(fuzzer: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_hundred_thousand_mutations(fuzzer: Path, tmp_path: Path) -> None:
     found = sum((_fuzz_sample(fuzzer, tmp_path, seed, 12500) for seed in range(10, 18)), Counter())
     _check(found, 100_000)
