@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOMS = ("codegen", "ir", "passes", "runtime_c")
-SUFFIXES = {".py", ".typed", ".toml", ".h", ".c", ".S", ".ld", ".mk"}
+SUFFIXES = {".py", ".typed", ".toml", ".h", ".c", ".S", ".ld", ".mk", ".css", ".js", ".txt"}
 
 
 @pytest.fixture(scope="module")
