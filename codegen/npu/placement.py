@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from lepton_cc.codegen.npu.layers import ConvLayer, Layer, MatMulLayer, MoveLayer
-from lepton_cc.codegen.npu.select import Reason, select
+from lepton_cc.codegen.npu.requirements import Reason
+from lepton_cc.codegen.npu.select import select
 from lepton_cc.ir.graph import Graph, Location, Op, Value
 from lepton_cc.ir.ops.constant import Constant
 from lepton_cc.ir.ops.movement import Concat

@@ -4,8 +4,7 @@ First step of code generation for the engine. A layer may stand for several ops 
 its requantization); every op is in one layer or has a reason.
 """
 
-import enum
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +23,20 @@ from lepton_cc.codegen.npu.layers import (
     bytes_of,
     map_shape,
 )
+from lepton_cc.codegen.npu.requirements import (
+    MAX_DEPTH,
+    MAX_KERNEL,
+    MAX_TAPS,
+    MAX_UPSAMPLE,
+    SMALLEST_NORMAL,
+    Reason,
+    UnmetError,
+    map_window,
+    normal_scale,
+    repeats,
+    require,
+    require_map,
+)
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.graph import Graph, Op, Value
 from lepton_cc.ir.op_kind import Trait
@@ -36,35 +49,7 @@ from lepton_cc.ir.ops.movement import Concat, Pad, PadMode, Reshape, Slice, Tran
 from lepton_cc.ir.ops.pointwise_functions import BinaryFunction
 from lepton_cc.ir.ops.pool import MaxPool
 from lepton_cc.ir.ops.reduce import Reduce, ReduceFunction
-from lepton_cc.ir.ops.window import Window
 from lepton_cc.ir.tensor import Array
-from lepton_cc.ir.types import TensorType
-
-_MAX_SIZE = (1 << 16) - 1
-_MAX_KERNEL = 255
-_MAX_TAPS = 4096
-_MAX_UPSAMPLE = 4
-_MAX_DEPTH = 33000
-_SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
-
-
-class Reason(enum.Enum):
-    """Why an op runs on the control core."""
-
-    FLOAT = "it computes with floats; the engine has integers only"
-    NO_INSTRUCTION = "the engine has no instruction for it"
-    DTYPE = "its operands or results are no 8-bit integers"
-    NOT_REQUANTIZED = "its 32-bit sums are read by something else than one requantization to 8 bits"
-    SHAPE = f"a dimension is larger than {_MAX_SIZE}, or the tensor is empty"
-    BATCH = "windows need batch 1"
-    WINDOW = f"its window has three dimensions, a side above {_MAX_KERNEL} or an unusual form"
-    WEIGHTS = "its weights are not constants of 4 or 8 bits without zero point"
-    SCALE = "a scale varies along another dimension than the channels, or is subnormal"
-    BROADCAST = "it broadcasts in a way that strides do not express"
-    ON_THE_WAY = "it moves data where the control core reads or writes it"
-    TOO_LITTLE = (
-        "it stands between ops of the control core, with no product to make up for transfers"
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +58,6 @@ class Selection:
 
     layers: tuple[Layer, ...]
     reasons: tuple[tuple[Op, Reason], ...]
-
-
-class _Refused(Exception):
-    def __init__(self, reason: Reason) -> None:
-        self.reason = reason
-
-
-def _require(condition: bool, reason: Reason) -> None:
-    if not condition:
-        raise _Refused(reason)
 
 
 def select(graph: Graph) -> Selection:
@@ -106,7 +81,7 @@ class _Selector:
                 continue
             try:
                 layer = self._layer(op)
-            except _Refused as refusal:
+            except UnmetError as refusal:
                 self._reasons[op] = refusal.reason
                 self._refuse_sums(op, refusal.reason)
                 continue
@@ -125,18 +100,16 @@ class _Selector:
 
     def _layer(self, op: Op) -> Layer:
         for value in (*op.inputs, *op.results):
-            _require(not value.type.dtype.is_float or self._is_constant(value), Reason.FLOAT)
+            require(not value.type.dtype.is_float or self._is_constant(value), Reason.FLOAT)
         for result in op.results:
-            shape = map_shape(result.type)
-            sizes = (shape.height, shape.width, shape.channels)
-            _require(min(sizes) > 0 and max(sizes) <= _MAX_SIZE, Reason.SHAPE)
+            require_map(result.type)
         for kind, make in _RULES.items():
             if isinstance(op.kind, kind):
                 return make(self, op)
         if Trait.POINTWISE in op.kind.traits:
             return self.table(op)
         sums = type(op.kind) in _SUM_RULES and op.result.type.dtype is DType.I32
-        raise _Refused(Reason.NOT_REQUANTIZED if sums else Reason.NO_INSTRUCTION)
+        raise UnmetError(Reason.NOT_REQUANTIZED if sums else Reason.NO_INSTRUCTION)
 
     # What rules ask about values.
 
@@ -154,10 +127,8 @@ class _Selector:
     def moving(self, value: Value | None) -> Value:
         """A feature map: i8, and no constant."""
         assert value is not None
-        _require(value.type.dtype is DType.I8 and not self._is_constant(value), Reason.DTYPE)
-        shape = map_shape(value.type)
-        sizes = (shape.height, shape.width, shape.channels)
-        _require(min(sizes) > 0 and max(sizes) <= _MAX_SIZE, Reason.SHAPE)
+        require(value.type.dtype is DType.I8 and not self._is_constant(value), Reason.DTYPE)
+        require_map(value.type)
         return value
 
     def sums(self, op: Op) -> Op:
@@ -165,8 +136,8 @@ class _Selector:
         x = op.operands[0]
         assert x is not None
         producer = self._producers.get(x)
-        _require(producer is not None and len(self._uses[x]) == 1, Reason.NOT_REQUANTIZED)
-        _require(x not in self._outputs, Reason.NOT_REQUANTIZED)
+        require(producer is not None and len(self._uses[x]) == 1, Reason.NOT_REQUANTIZED)
+        require(x not in self._outputs, Reason.NOT_REQUANTIZED)
         assert producer is not None
         return producer
 
@@ -179,18 +150,18 @@ class _Selector:
         assert x is not None
         if x.type.dtype.bits <= 8:
             return self.table(op)
-        _require(op.kind.range.dtype is DType.I8, Reason.DTYPE)
+        require(op.kind.range.dtype is DType.I8, Reason.DTYPE)
         producer = self.sums(op)
         for kind, make in _SUM_RULES.items():
             if isinstance(producer.kind, kind):
                 return make(self, producer, op)
-        raise _Refused(Reason.NO_INSTRUCTION)
+        raise UnmetError(Reason.NO_INSTRUCTION)
 
     def conv(self, op: Op, requantize: Op) -> Layer:
         """Convolution."""
         assert isinstance(op.kind, Conv)
         x = self.moving(op.operands[0])
-        window = _map_window(op.kind.window, x.type)
+        window = map_window(op.kind.window, x.type)
         weights = self._weights(op, requantize, _as_map_weights)
         groups = op.kind.groups
         depthwise = groups > 1 and groups == map_shape(x.type).channels == weights.num_outputs
@@ -211,9 +182,9 @@ class _Selector:
         assert isinstance(op.kind, ConvTranspose)
         x = self.moving(op.operands[0])
         given = op.kind.window
-        _require(x.type.dims[0] == 1, Reason.BATCH)
-        _require(given.rank in (1, 2) and max(given.size) <= _MAX_KERNEL, Reason.WINDOW)
-        _require(max(given.strides) <= _MAX_UPSAMPLE and op.kind.groups == 1, Reason.WINDOW)
+        require(x.type.dims[0] == 1, Reason.BATCH)
+        require(given.rank in (1, 2) and max(given.size) <= MAX_KERNEL, Reason.WINDOW)
+        require(max(given.strides) <= MAX_UPSAMPLE and op.kind.groups == 1, Reason.WINDOW)
         tail = (1,) * (2 - given.rank)
         kernel = (*given.size, *tail)
         dilation = (*given.dilations, *tail)
@@ -247,7 +218,7 @@ class _Selector:
         rhs = op.operands[1]
         assert rhs is not None
         if self._is_constant(rhs):
-            _require(op.kind.rhs_zero_point == 0 and rhs.type.rank == 2, Reason.WEIGHTS)
+            require(op.kind.rhs_zero_point == 0 and rhs.type.rank == 2, Reason.WEIGHTS)
             weights = self._weights(op, requantize, _as_matrix_weights)
             return ConvLayer(
                 (op, requantize),
@@ -260,15 +231,15 @@ class _Selector:
                 input_zero_point=op.kind.lhs_zero_point,
                 range=_plain_range(requantize),
             )
-        _require(len(op.inputs) == 2, Reason.NO_INSTRUCTION)
+        require(len(op.inputs) == 2, Reason.NO_INSTRUCTION)
         rhs = self.moving(rhs)
         batches = (x.type.shape[:-2], rhs.type.shape[:-2])
         assert isinstance(requantize.kind, Requantize)
-        _require(requantize.kind.input_zero_point == 0, Reason.NOT_REQUANTIZED)
-        _require(batches[0] == batches[1] and x.type.dims[-1] <= _MAX_DEPTH, Reason.BROADCAST)
+        require(requantize.kind.input_zero_point == 0, Reason.NOT_REQUANTIZED)
+        require(batches[0] == batches[1] and x.type.dims[-1] <= MAX_DEPTH, Reason.BROADCAST)
         scale = self.constant(requantize.operands[1])
         assert scale is not None
-        _require(scale.size == 1, Reason.SCALE)
+        require(scale.size == 1, Reason.SCALE)
         return MatMulLayer(
             (op, requantize),
             requantize.result,
@@ -276,38 +247,38 @@ class _Selector:
             rhs,
             op.kind.lhs_zero_point,
             op.kind.rhs_zero_point,
-            _normal(scale),
+            normal_scale(scale),
             _plain_range(requantize),
         )
 
     def sum_pool(self, op: Op, requantize: Op) -> Layer:
         """The sum over rows, columns or both, scaled: global average pools."""
         assert isinstance(op.kind, Reduce)
-        _require(op.kind.function is ReduceFunction.SUM, Reason.NO_INSTRUCTION)
+        require(op.kind.function is ReduceFunction.SUM, Reason.NO_INSTRUCTION)
         cast = self.sums(op) if isinstance(self._producers.get(op.inputs[0]), Op) else None
-        _require(cast is not None and isinstance(cast.kind, Cast), Reason.NOT_REQUANTIZED)
+        require(cast is not None and isinstance(cast.kind, Cast), Reason.NOT_REQUANTIZED)
         assert cast is not None
         assert isinstance(requantize.kind, Requantize)
         x = self.moving(cast.operands[0])
         rank = x.type.rank
-        _require(rank in (3, 4) and x.type.dims[0] == 1, Reason.BATCH)
-        _require(set(op.kind.axes) <= set(range(1, rank - 1)), Reason.NO_INSTRUCTION)
+        require(rank in (3, 4) and x.type.dims[0] == 1, Reason.BATCH)
+        require(set(op.kind.axes) <= set(range(1, rank - 1)), Reason.NO_INSTRUCTION)
         shape = map_shape(x.type)
         kernel = (
             shape.height if 1 in op.kind.axes else 1,
             shape.width if rank == 4 and 2 in op.kind.axes else 1,
         )
-        _require(max(kernel) <= _MAX_KERNEL and kernel[0] * kernel[1] <= _MAX_TAPS, Reason.WINDOW)
+        require(max(kernel) <= MAX_KERNEL and kernel[0] * kernel[1] <= MAX_TAPS, Reason.WINDOW)
         scale = self.constant(requantize.operands[1])
         assert scale is not None
-        _require(scale.size == 1, Reason.SCALE)
+        require(scale.size == 1, Reason.SCALE)
         return PoolLayer(
             (cast, op, requantize),
             requantize.result,
             Pool.SUM,
             x,
             MapWindow(kernel),
-            _normal(scale),
+            normal_scale(scale),
             requantize.kind.input_zero_point,
             requantize.kind.range,
         )
@@ -316,19 +287,19 @@ class _Selector:
         """Maximum over windows."""
         assert isinstance(op.kind, MaxPool)
         x = self.moving(op.operands[0])
-        window = _map_window(op.kind.window, x.type)
-        _require(window.dilation == (1, 1), Reason.WINDOW)
+        window = map_window(op.kind.window, x.type)
+        require(window.dilation == (1, 1), Reason.WINDOW)
         return PoolLayer((op,), op.result, Pool.MAX, x, window, 0.0, 0, Range.whole(DType.I8, 0))
 
     def quantized_add(self, op: Op) -> Layer:
         """Sum of two tensors."""
         assert isinstance(op.kind, QuantizedAdd)
         scales = (op.kind.lhs_scale, op.kind.rhs_scale)
-        _require(min(abs(s) for s in scales) >= _SMALLEST_NORMAL, Reason.SCALE)
+        require(min(abs(s) for s in scales) >= SMALLEST_NORMAL, Reason.SCALE)
         lhs, rhs, swapped = self._operands(op)
         if swapped:
             # The order of the operands is part of the result; see docs/numerics.md.
-            raise _Refused(Reason.BROADCAST)
+            raise UnmetError(Reason.BROADCAST)
         return ElementwiseLayer(
             (op,),
             op.result,
@@ -345,7 +316,7 @@ class _Selector:
     def quantized_mul(self, op: Op) -> Layer:
         """Product of two tensors."""
         assert isinstance(op.kind, QuantizedMul)
-        _require(op.kind.scale >= _SMALLEST_NORMAL, Reason.SCALE)
+        require(op.kind.scale >= SMALLEST_NORMAL, Reason.SCALE)
         lhs, rhs, swapped = self._operands(op)
         points = (op.kind.lhs_zero_point, op.kind.rhs_zero_point)
         return ElementwiseLayer(
@@ -369,7 +340,7 @@ class _Selector:
         moving = [value for value in op.inputs if not self._is_constant(value)]
         if len(moving) < 2:
             return self.table(op)
-        _require(op.kind.function in kinds, Reason.NO_INSTRUCTION)
+        require(op.kind.function in kinds, Reason.NO_INSTRUCTION)
         lhs, rhs, _ = self._operands(op)
         kind = kinds[op.kind.function]
         return ElementwiseLayer((op,), op.result, kind, lhs, rhs, 0.0, 0.0, 0.0, (0, 0), -128, 127)
@@ -379,16 +350,16 @@ class _Selector:
         moving = [
             i for i, v in enumerate(op.operands) if v is not None and not self._is_constant(v)
         ]
-        _require(len(moving) == 1 and len(op.results) == 1, Reason.NO_INSTRUCTION)
+        require(len(moving) == 1 and len(op.results) == 1, Reason.NO_INSTRUCTION)
         x = op.operands[moving[0]]
         assert x is not None
         for value in (x, op.result):
-            _require(value.type.dtype in (DType.I8, DType.U8), Reason.DTYPE)
-        _require(x.type.shape == op.result.type.shape, Reason.BROADCAST)
+            require(value.type.dtype in (DType.I8, DType.U8), Reason.DTYPE)
+        require(x.type.shape == op.result.type.shape, Reason.BROADCAST)
         operands: list[Array | None] = []
         for operand in op.operands:
             array = self.constant(operand)
-            _require(array is None or array.size == 1, Reason.SCALE)
+            require(array is None or array.size == 1, Reason.SCALE)
             operands.append(None if array is None else array.reshape(()))
         operands[moving[0]] = np.arange(-128, 128).astype(np.int8).view(x.type.dtype.numpy)
         (entries,) = op.kind.evaluate(operands)
@@ -398,75 +369,56 @@ class _Selector:
         """Movement of bytes."""
         for value in (*op.inputs, op.result):
             if not self._is_constant(value):
-                _require(value.type.dtype.bits == 8, Reason.DTYPE)
+                require(value.type.dtype.bits == 8, Reason.DTYPE)
         if isinstance(op.kind, Pad):
             fill = op.operands[1] if len(op.operands) > 1 else None
-            _require(op.kind.mode is PadMode.CONSTANT, Reason.NO_INSTRUCTION)
-            _require(fill is None or self._is_constant(fill), Reason.NO_INSTRUCTION)
+            require(op.kind.mode is PadMode.CONSTANT, Reason.NO_INSTRUCTION)
+            require(fill is None or self._is_constant(fill), Reason.NO_INSTRUCTION)
             number = self.constant(fill)
             return MoveLayer((op,), op.result, 0 if number is None else int(number.reshape(())))
         if isinstance(op.kind, Slice):
-            _require(min(op.kind.steps) > 0, Reason.NO_INSTRUCTION)
-        _require(not any(self._is_constant(v) for v in op.inputs[:1]), Reason.NO_INSTRUCTION)
+            require(min(op.kind.steps) > 0, Reason.NO_INSTRUCTION)
+        require(not any(self._is_constant(v) for v in op.inputs[:1]), Reason.NO_INSTRUCTION)
         if isinstance(op.kind, Concat):
-            _require(not any(self._is_constant(v) for v in op.inputs), Reason.NO_INSTRUCTION)
+            require(not any(self._is_constant(v) for v in op.inputs), Reason.NO_INSTRUCTION)
         return MoveLayer((op,), op.result)
 
     def _operands(self, op: Op) -> tuple[Value, Value, bool]:
         """Both operands, the repeated one second; whether they were swapped for that."""
         lhs, rhs = (self.moving(value) for value in op.operands)
         result = map_shape(op.result.type)
-        if map_shape(lhs.type) == result and _repeats(rhs.type, op.result.type):
+        if map_shape(lhs.type) == result and repeats(rhs.type, op.result.type):
             return lhs, rhs, False
-        _require(map_shape(rhs.type) == result, Reason.BROADCAST)
-        _require(_repeats(lhs.type, op.result.type), Reason.BROADCAST)
+        require(map_shape(rhs.type) == result, Reason.BROADCAST)
+        require(repeats(lhs.type, op.result.type), Reason.BROADCAST)
         return rhs, lhs, True
 
     def _weights(self, op: Op, requantize: Op, arrange: Callable[[Array, Op], Array]) -> Weights:
         given = op.operands[1]
         array = self.constant(given)
-        _require(array is not None, Reason.WEIGHTS)
+        require(array is not None, Reason.WEIGHTS)
         assert array is not None
         assert given is not None
         narrow = given.type.dtype in (DType.I8, DType.I4)
-        _require(narrow, Reason.WEIGHTS)
+        require(narrow, Reason.WEIGHTS)
         values = arrange(array.astype(np.int8), op)
         outputs = values.shape[-1]
         scale = self.constant(requantize.operands[1])
         assert scale is not None
         assert isinstance(requantize.kind, Requantize)
-        _require(requantize.kind.input_zero_point == 0, Reason.NOT_REQUANTIZED)
+        require(requantize.kind.input_zero_point == 0, Reason.NOT_REQUANTIZED)
         per_channel = scale.size == 1 or scale.shape[-1:] == (outputs,) == (scale.size,)
-        _require(per_channel and bool((scale >= _SMALLEST_NORMAL).all()), Reason.SCALE)
+        require(per_channel and bool((scale >= SMALLEST_NORMAL).all()), Reason.SCALE)
         scales = np.broadcast_to(scale.reshape(-1), (outputs,)).astype(np.float32)
         bias = self.constant(op.operands[2]) if len(op.operands) > 2 else None
-        _require(len(op.inputs) < 3 or bias is not None, Reason.WEIGHTS)
+        require(len(op.inputs) < 3 or bias is not None, Reason.WEIGHTS)
         biases = np.zeros(outputs, np.int32) if bias is None else bias.astype(np.int32)
         return Weights(values, scales, biases)
-
-
-def _normal(scale: Array) -> float:
-    value = float(scale.reshape(-1)[0])
-    _require(value >= _SMALLEST_NORMAL, Reason.SCALE)
-    return value
 
 
 def _plain_range(requantize: Op) -> Range:
     assert isinstance(requantize.kind, Requantize)
     return requantize.kind.range
-
-
-def _map_window(window: Window, type_: TensorType) -> MapWindow:
-    """The window of rows and columns; a one-dimensional one slides over rows."""
-    _require(type_.dims[0] == 1, Reason.BATCH)
-    _require(window.rank in (1, 2), Reason.WINDOW)
-    fields = (window.size, window.strides, window.dilations)
-    _require(max(max(field) for field in fields) <= _MAX_KERNEL, Reason.WINDOW)
-    pairs = [(field[0], field[1] if window.rank == 2 else 1) for field in fields]
-    _require(pairs[0][0] * pairs[0][1] <= _MAX_TAPS, Reason.WINDOW)
-    pad = (window.low[0], window.low[1] if window.rank == 2 else 0)
-    kernel, stride, dilation = pairs
-    return MapWindow(kernel, stride, dilation, pad)
 
 
 def _as_map_weights(array: Array, op: Op) -> Array:
@@ -481,19 +433,6 @@ def _mirrored_weights(array: Array, op: Op) -> Array:
 
 def _as_matrix_weights(array: Array, op: Op) -> Array:
     return array.reshape(1, 1, *array.shape)
-
-
-def _repeats(type_: TensorType, result: TensorType) -> bool:
-    """Whether strides of 0 spread the map over the result's: each dimension is equal or 1."""
-    given, wanted = map_shape(type_), map_shape(result)
-    sizes = zip(
-        (given.height, given.width, given.channels),
-        (wanted.height, wanted.width, wanted.channels),
-        strict=True,
-    )
-    if type_.rank == 3 and type_.dims[0] != result.dims[0] and type_.dims[1] > 1:
-        return False  # its rows are the other's columns: see `map_shape`
-    return all(size in (1, want) for size, want in sizes) and type_.rank in (0, 1, result.rank)
 
 
 _Rule = Callable[[_Selector, Op], Layer]
@@ -515,8 +454,3 @@ _SUM_RULES: Mapping[type, Callable[[_Selector, Op, Op], Layer]] = {
     MatMul: _Selector.matmul,
     Reduce: _Selector.sum_pool,
 }
-
-
-def ops_of(layers: Sequence[Layer]) -> frozenset[int]:
-    """The identities of the ops that layers stand for."""
-    return frozenset(id(op) for layer in layers for op in layer.ops)

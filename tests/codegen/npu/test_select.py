@@ -16,7 +16,8 @@ from lepton_cc.codegen.npu.layers import (
     TableLayer,
 )
 from lepton_cc.codegen.npu.placement import place_on_engine
-from lepton_cc.codegen.npu.select import Reason, select
+from lepton_cc.codegen.npu.requirements import Reason
+from lepton_cc.codegen.npu.select import select
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.graph import Graph, Value
 from lepton_cc.ir.interpreter import interpret
