@@ -19,7 +19,8 @@ import onnx
 import lepton_cc
 from benchmarks.measure_quantization import SHARED, TASKS, Task, _decibels, _outputs
 from lepton_cc.calibration.quantize import QuantizationOptions
-from lepton_cc.compression import compress
+from lepton_cc.compression.compress import compress
+from lepton_cc.compression.quantize_stage import QuantizeStage
 from lepton_cc.passes.quantize.layer_rounding import Rounding
 from lepton_cc.passes.quantize.weight_rounding import WeightScheme
 
@@ -35,8 +36,8 @@ def measure(task: Task, scheme: WeightScheme, methods: list[Rounding]) -> None:
     print(f"| {task.name} | float | {task.score(flat, floats, labels):.2f} | - | - |", flush=True)
     for method in methods:
         start = time.perf_counter()
-        options = QuantizationOptions(scheme, {port.name: known}, rounding=method)
-        done = compress(task.path, options)
+        stage = QuantizeStage(QuantizationOptions(scheme, rounding=method))
+        done = compress(task.path, {port.name: known}, (stage,))
         seconds = time.perf_counter() - start
         assert done.model is not None
         compiled = lepton_cc.compile(
@@ -62,11 +63,12 @@ def measure_memory(method: Rounding) -> None:
         pixels = np.load(SHARED / "data" / "ic_train_subset.npz")["x"]
         np.savez(path, input=pixels.astype(np.float32))
         del pixels
-        compress(task.path, QuantizationOptions(WeightScheme.W4A8, {"input": _one_sample(path)}))
+        stage = QuantizeStage(QuantizationOptions(WeightScheme.W4A8, rounding=method))
+        compress(task.path, {"input": _one_sample(path)}, (stage,))
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         before = pages * resource.getpagesize() / 2**20
         start = time.perf_counter()
-        compress(task.path, QuantizationOptions(WeightScheme.W4A8, path, rounding=method))
+        compress(task.path, path, (stage,))
         seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{method.value}: {before:.0f} MiB before, {peak:.0f} at most, {seconds:.0f} s")

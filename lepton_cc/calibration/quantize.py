@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from lepton_cc.calibration.data import (
     MADE_UP_SEED,
+    CalibrationData,
     CalibrationSource,
     calibration_data,
     made_up_data,
@@ -37,7 +38,7 @@ class QuantizationOptions:
     equal between layers; `correct_bias` None: where weights have 4 bits.
     """
 
-    scheme: WeightScheme
+    scheme: WeightScheme = WeightScheme.W8A8
     source: CalibrationSource | None = None
     method: Method = DEFAULT_METHOD
     optional: bool = False
@@ -76,7 +77,7 @@ def quantization_options(
         scheme = WeightScheme.W8A8.value
     if scheme is None or scheme == NO_QUANTIZATION:
         if source is not None or method is not None:
-            raise UsageError("calibration needs a scheme: quantize w8a8 or w4a8")
+            raise UsageError("calibration needs a scheme, such as quantize=w8a8")
         return None
     try:
         chosen = WeightScheme(scheme)
@@ -164,6 +165,30 @@ def quantize(
         data = made_up_data(imported)
     else:
         data = calibration_data(imported, options.source)
+    return _quantized(imported, data, options, observers)
+
+
+def quantize_prepared(
+    prepared: Graph,
+    data: CalibrationData,
+    options: QuantizationOptions,
+    observers: Sequence[Observer] = (),
+) -> QuantizedModel | None:
+    """Like `quantize`, of a graph that others have prepared, or changed, with data as they are.
+
+    Raises:
+        Refused: as `quantize`, but for the data.
+    """
+    refuse_quantized(prepared)
+    return _quantized(prepared, data, options, observers)
+
+
+def _quantized(
+    imported: Graph,
+    data: CalibrationData,
+    options: QuantizationOptions,
+    observers: Sequence[Observer],
+) -> QuantizedModel | None:
     equalization: tuple[EqualizeChannels, ...] = (EqualizeChannels(),) if options.equalize else ()
     preparation = PassManager((*BEFORE_QUANTIZATION, *equalization), observers)
     prepared = preparation.run(imported)

@@ -8,10 +8,12 @@ import click
 
 from lepton_cc.cli import options
 from lepton_cc.cli.guard import GuardedCommand, Session
+from lepton_cc.cli.progress import progress
 from lepton_cc.cli.tables import print_table
 
 if TYPE_CHECKING:
-    from lepton_cc.compression import Compression
+    from lepton_cc.compression.result import Compression
+    from lepton_cc.compression.stage import Stage
 
 
 @click.command(cls=GuardedCommand)
@@ -25,10 +27,10 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--quantize",
-    type=click.Choice(["w8a8", "w4a8", "w8a16", "w4a16"]),
+    type=click.Choice(["none", *options.SCHEMES]),
     default="w8a8",
     show_default=True,
-    help="Bits of weights, and of activations.",
+    help="Bits of weights, and of activations; none keeps the floats.",
 )
 @click.option(
     "--method",
@@ -67,29 +69,28 @@ def compress(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Quantizes a float model with calibration data alone.
+    """Makes a float model smaller with calibration data alone: stage by stage, quantization last.
 
     Writes NAME.lir, the graph with its quantization, NAME.onnx, the same as a QDQ model that ONNX
     Runtime runs and lepton-cc compiles, and report.json.
     """
-    from lepton_cc.calibration.method import Method
-    from lepton_cc.calibration.quantize import DEFAULT_METHOD, QuantizationOptions
-    from lepton_cc.compression import compress as compress_model
+    from lepton_cc.compression.compress import compress as compress_model
     from lepton_cc.ir.diagnostics import Refused
-    from lepton_cc.passes.quantize.layer_rounding import Rounding
-    from lepton_cc.passes.quantize.weight_rounding import WeightScheme
 
-    chosen = QuantizationOptions(
-        WeightScheme(quantize),
-        data,
-        DEFAULT_METHOD if calibration_method is None else Method(calibration_method),
-        rounding=Rounding(method),
-        equalize=equalize,
-        correct_bias=bias_correction,
-    )
-    done = compress_model(
-        model, chosen, dims=options.read_dims(dims), observers=(ctx.ensure_object(Session),)
-    )
+    stages: list[Stage] = []
+    if quantize != "none":
+        stages.append(
+            _quantization(quantize, method, calibration_method, equalize, bias_correction)
+        )
+    with progress(quiet=as_json) as tell:
+        done = compress_model(
+            model,
+            data,
+            stages,
+            dims=options.read_dims(dims),
+            observers=(ctx.ensure_object(Session),),
+            progress=tell,
+        )
     stem = name or model.stem
     written = done.save(out or Path("build") / stem, stem)
     if as_json:
@@ -100,29 +101,37 @@ def compress(
         raise Refused(done.problems)
 
 
-def _print(done: "Compression", written: tuple[Path, ...]) -> None:
-    from lepton_cc.compression import decibels
+def _quantization(
+    scheme: str,
+    rounding: str,
+    calibration_method: str | None,
+    equalize: bool,
+    bias_correction: bool | None,
+) -> "Stage":
+    from lepton_cc.calibration.method import Method
+    from lepton_cc.calibration.quantize import DEFAULT_METHOD, QuantizationOptions
+    from lepton_cc.compression.quantize_stage import QuantizeStage
+    from lepton_cc.passes.quantize.layer_rounding import Rounding
+    from lepton_cc.passes.quantize.weight_rounding import WeightScheme
 
-    def shown(error: float | None) -> str:
-        ratio = None if error is None else decibels(error)
-        return "-" if ratio is None else f"{ratio:.1f}"
-
-    records = done.quantized.rounding.records
-    print_table(
-        f"{done.options.scheme.value} by {done.options.rounding.value}",
-        ("layer", "ONNX nodes", "weights", "bits", "dB to nearest", "dB", "note"),
-        [
-            (
-                one.name,
-                "+".join(one.nodes),
-                one.num_weights,
-                one.bits,
-                shown(one.error.to_nearest if one.error else None),
-                shown(one.error.solved if one.error else None),
-                one.reason,
-            )
-            for one in records
-        ],
+    return QuantizeStage(
+        QuantizationOptions(
+            WeightScheme(scheme),
+            method=DEFAULT_METHOD if calibration_method is None else Method(calibration_method),
+            rounding=Rounding(rounding),
+            equalize=equalize,
+            correct_bias=bias_correction,
+        )
     )
+
+
+def _print(done: "Compression", written: tuple[Path, ...]) -> None:
+    for stage in done.stages:
+        table = stage.result.table
+        if table is not None:
+            title = f"{stage.name}: {table.title}, {stage.seconds:.1f} s"
+            print_table(title, table.headings, table.rows)
+    for note in done.notes:
+        click.echo(f"note: {note.message}", err=True)
     for path in written:
         click.echo(f"wrote {path}")

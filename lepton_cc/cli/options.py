@@ -6,6 +6,9 @@ from typing import TypeVar
 
 import click
 
+# Bits of weights and of activations, by the names that every command has for them.
+SCHEMES = ("w8a8", "w4a8", "w8a16", "w4a16")
+
 _Function = TypeVar("_Function", bound=Callable[..., object])
 
 level = click.option(
@@ -37,9 +40,9 @@ require_integer = click.option(
 )
 quantize = click.option(
     "--quantize",
-    type=click.Choice(["none", "w8a8", "w4a8"]),
+    type=click.Choice(["none", *SCHEMES]),
     default=None,
-    help="Make integers of a float model: 8 or 4 bits for weights, 8 for activations "
+    help="Make integers of a float model: 8 or 4 bits for weights, 8 or 16 for activations "
     "[default: w8a8 for lepton-npu, else none]",
 )
 calibrate = click.option(

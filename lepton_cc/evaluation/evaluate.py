@@ -119,7 +119,7 @@ def evaluate(  # noqa: PLR0913  # options of the command line, by keyword
     plain = Settings(target, dims, instructions=instructions, cycles=cycles)
     source = _calibration(calibrate, form)
     if source is not None and not quantize:
-        raise UsageError("calibration needs a scheme: quantize w8a8 or w4a8")
+        raise UsageError("calibration needs a scheme, such as quantize=w8a8")
     settings = [plain]
     if quantize not in (None, "none"):
         compressed = Settings(

@@ -43,9 +43,12 @@ def test_files_say_the_same(
     assert result.exit_code == 0, result.output
     folder = tmp_path / "out"
     report = json.loads((folder / "report.json").read_text())
-    assert (report["scheme"], report["method"]) == (scheme, method)
+    (quantization,) = report["stages"]
+    assert (quantization["scheme"], quantization["method"]) == (scheme, method)
     assert report["num_samples"] == NUM_SAMPLES
-    assert [layer["bits"] for layer in report["layers"]].count(4) == (2 if "w4" in scheme else 0)
+    assert [layer["bits"] for layer in quantization["layers"]].count(4) == (
+        2 if "w4" in scheme else 0
+    )
     graph = read_lir(folder / "digits_cnn.lir")
     raised = PassManager(LEVELS[OptLevel.O0].passes).run(graph)
     compiled = lepton_cc.compile(folder / "digits_cnn.onnx", target="x86-64")
@@ -72,10 +75,25 @@ def test_errors_are_smaller_than_to_nearest(project_root: Path, data: Path, tmp_
         for method in ("gptq", "adaround")
     ]
     for report in reports:
-        narrow = [layer for layer in report["layers"] if layer["bits"] == 4]
+        narrow = [layer for layer in report["stages"][-1]["layers"] if layer["bits"] == 4]
         assert narrow
         for layer in narrow:
             assert layer["error"] < 0.7 * layer["error_to_nearest"]
+
+
+def test_a_float_model_is_written_too(project_root: Path, data: Path, tmp_path: Path) -> None:
+    model = project_root / "models" / "digits_cnn.onnx"
+    result = tool("compress", model, "--data", data, "--quantize", "none", "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["stages"] == []
+    sessions = [
+        onnxruntime.InferenceSession(str(path))
+        for path in (model, tmp_path / "out" / "digits_cnn.onnx")
+    ]
+    x = np.load(data)["image"][:1]
+    (port,) = sessions[0].get_inputs()
+    first, second = (one.run(None, {port.name: x.reshape(port.shape)})[0] for one in sessions)
+    np.testing.assert_allclose(first, second, rtol=1e-4, atol=1e-5)
 
 
 def test_it_writes_the_same_bytes_again(project_root: Path, data: Path, tmp_path: Path) -> None:
