@@ -10,7 +10,7 @@ import numpy as np
 from lepton_cc.codegen.npu.isa.packets import Elementwise, Pool
 from lepton_cc.ir.graph import Location, Op, Value
 from lepton_cc.ir.ops.integer import Range
-from lepton_cc.ir.ops.movement import Pad
+from lepton_cc.ir.ops.movement import Gather, Pad
 from lepton_cc.ir.tensor import Array
 from lepton_cc.ir.types import TensorType
 
@@ -246,9 +246,13 @@ class TableLayer(Layer):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MoveLayer(Layer):
-    """A movement op (transpose, slice, concat, pad, reshape): views or DMA; `fill` is of a pad."""
+    """A movement op (transpose, slice, concat, pad, reshape, gather): views or DMA.
+
+    `fill` is of a pad; `indices` of a gather, each inside of the operand's axis.
+    """
 
     fill: int = 0
+    indices: tuple[int, ...] = ()
 
     @property
     def op(self) -> Op:
@@ -258,8 +262,8 @@ class MoveLayer(Layer):
 
     @property
     def inputs(self) -> tuple[Value, ...]:
-        """What is moved; a pad's second operand is its fill."""
-        return self.op.inputs[:1] if isinstance(self.op.kind, Pad) else self.op.inputs
+        """What is moved; not the fill of a pad or the indices of a gather."""
+        return self.op.inputs[:1] if isinstance(self.op.kind, Pad | Gather) else self.op.inputs
 
 
 def bytes_of(array: Array) -> Array:

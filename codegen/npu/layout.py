@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from lepton_cc.codegen.npu.layers import Layer, MapShape, MoveLayer, map_shape
 from lepton_cc.ir.graph import Value
-from lepton_cc.ir.ops.movement import Concat, Reshape, Slice, Transpose
+from lepton_cc.ir.ops.movement import Concat, Gather, Reshape, Slice, Transpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,9 @@ class _Assignment:
         producer = self._producers.get(value)
         if producer is None:
             return value in self._inputs
-        return not isinstance(producer, MoveLayer) or isinstance(producer.op.kind, Transpose)
+        return not isinstance(producer, MoveLayer) or isinstance(
+            producer.op.kind, Transpose | Gather
+        )
 
     def _move(self, layer: MoveLayer) -> None:
         view = self._view(layer)

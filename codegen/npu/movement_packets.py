@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from lepton_cc.codegen.npu.convolution_packet import PlacedMap
+from lepton_cc.codegen.npu.index_nests import IndexNest, index_nests
 from lepton_cc.codegen.npu.isa.assemble import FieldValue, Packet
 from lepton_cc.codegen.npu.isa.packets import Opcode
 from lepton_cc.codegen.npu.isa.regions import Address
@@ -13,7 +14,7 @@ from lepton_cc.codegen.npu.layout import MapLayout
 from lepton_cc.codegen.npu.tasks import Rows
 from lepton_cc.ir.diagnostics import InternalError
 from lepton_cc.ir.graph import Value
-from lepton_cc.ir.ops.movement import Concat, Pad, Reshape, Slice, Transpose
+from lepton_cc.ir.ops.movement import Concat, Gather, Pad, Reshape, Slice, Transpose
 
 _LOOPS = 3
 
@@ -116,6 +117,13 @@ def copy_packets(layer: MoveLayer, placed: Callable[[Value], PlacedMap]) -> Iter
         case Reshape():
             yield from _reshape(layer, source, target)
             return
+        case Gather():
+            for nest in index_nests(layer.indices):
+                loops = _gather_loops(kind.axis, nest, layer.inputs[0], strides, target_strides)
+                read_from = start.plus(nest.first * strides[kind.axis])
+                write_to = goal.plus(nest.position * target_strides[kind.axis])
+                yield from strided_copy(read_from, write_to, loops)
+            return
         case _:
             raise InternalError(f"no copy for {kind.mnemonic}")
     yield from strided_copy(start, goal, _loops(dims, read, target_strides))
@@ -123,6 +131,18 @@ def copy_packets(layer: MoveLayer, placed: Callable[[Value], PlacedMap]) -> Iter
 
 def _loops(dims: Sequence[int], read: Sequence[int], written: Sequence[int]) -> list[Loop]:
     return [Loop(*fields) for fields in zip(dims, read, written, strict=True)]
+
+
+def _gather_loops(
+    axis: int, nest: IndexNest, x: Value, read: Sequence[int], written: Sequence[int]
+) -> list[Loop]:
+    """The loops over x's dimensions, with those of the nest in place of the axis."""
+    loops = _loops(x.type.dims, read, written)
+    indexed = [
+        Loop(nest.outer_count, nest.outer_step * read[axis], nest.inner_count * written[axis]),
+        Loop(nest.inner_count, nest.inner_step * read[axis], written[axis]),
+    ]
+    return [*loops[:axis], *indexed, *loops[axis + 1 :]]
 
 
 def _concat(

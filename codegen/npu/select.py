@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lepton_cc.codegen.npu.index_nests import MAX_NESTS, index_nests
 from lepton_cc.codegen.npu.isa.packets import Elementwise, Pool
 from lepton_cc.codegen.npu.layers import (
     ConvLayer,
@@ -45,7 +46,7 @@ from lepton_cc.ir.ops.conv import Conv, ConvTranspose
 from lepton_cc.ir.ops.elementwise import Binary, Cast
 from lepton_cc.ir.ops.integer import QuantizedAdd, QuantizedMul, Range, Requantize
 from lepton_cc.ir.ops.matmul import MatMul
-from lepton_cc.ir.ops.movement import Concat, Pad, PadMode, Reshape, Slice, Transpose
+from lepton_cc.ir.ops.movement import Concat, Gather, Pad, PadMode, Reshape, Slice, Transpose
 from lepton_cc.ir.ops.pointwise_functions import BinaryFunction
 from lepton_cc.ir.ops.pool import MaxPool
 from lepton_cc.ir.ops.reduce import Reduce, ReduceFunction
@@ -383,6 +384,19 @@ class _Selector:
             require(not any(self._is_constant(v) for v in op.inputs), Reason.NO_INSTRUCTION)
         return MoveLayer((op,), op.result)
 
+    def gather(self, op: Op) -> Layer:
+        """Movement by constant indices along an axis, few loops of them: nearest resizes."""
+        assert isinstance(op.kind, Gather)
+        x = self.moving(op.inputs[0])
+        indices = self.constant(op.inputs[1])
+        require(indices is not None and indices.ndim == 1, Reason.NO_INSTRUCTION)
+        # What an index means, wrapped or clamped, is what it takes of the axis' own numbers.
+        places = np.arange(x.type.dims[op.kind.axis])
+        (taken,) = Gather(0).evaluate([places, indices])
+        found = tuple(taken.tolist())
+        require(len(index_nests(found)) <= MAX_NESTS, Reason.NO_INSTRUCTION)
+        return MoveLayer((op,), op.result, indices=found)
+
     def _operands(self, op: Op) -> tuple[Value, Value, bool]:
         """Both operands, the repeated one second; whether they were swapped for that."""
         lhs, rhs = (self.moving(value) for value in op.operands)
@@ -447,6 +461,7 @@ _RULES: Mapping[type, _Rule] = {
     Slice: _Selector.move,
     Concat: _Selector.move,
     Pad: _Selector.move,
+    Gather: _Selector.gather,
 }
 _SUM_RULES: Mapping[type, Callable[[_Selector, Op, Op], Layer]] = {
     Conv: _Selector.conv,

@@ -236,6 +236,19 @@ def _reshape(random: _Random) -> Value | None:
     return random.net.reshape(x, *dims)
 
 
+def _gather(random: _Random) -> Value | None:
+    """Mostly a nearest resize by an integer; else any elements, also counted from the end."""
+    x = random.value()
+    assert x is not None
+    axis = random.integer(0, x.type.rank - 1)
+    size = x.type.dims[axis]
+    if random.chance(0.7):
+        times = random.integer(2, 3)
+        return random.net.gather(x, axis, *(i // times for i in range(times * size)))
+    indices = random.rng.integers(-size, size, random.integer(1, 20))
+    return random.net.gather(x, axis, *(int(i) for i in indices))
+
+
 _MAKERS: tuple[tuple[Callable[[_Random], Value | None], int], ...] = (
     (_conv, 8),
     (_depthwise, 4),
@@ -252,6 +265,7 @@ _MAKERS: tuple[tuple[Callable[[_Random], Value | None], int], ...] = (
     (_pad, 1),
     (_transpose, 1),
     (_reshape, 1),
+    (_gather, 1),
 )
 
 

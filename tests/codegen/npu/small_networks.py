@@ -14,7 +14,7 @@ from lepton_cc.ir.ops.conv import Conv, ConvTranspose
 from lepton_cc.ir.ops.elementwise import Binary, Cast
 from lepton_cc.ir.ops.integer import QuantizedAdd, QuantizedMul, Range, Requantize, Table
 from lepton_cc.ir.ops.matmul import MatMul
-from lepton_cc.ir.ops.movement import Concat, Pad, Reshape, Slice, Transpose
+from lepton_cc.ir.ops.movement import Concat, Gather, Pad, Reshape, Slice, Transpose
 from lepton_cc.ir.ops.pointwise_functions import BinaryFunction
 from lepton_cc.ir.ops.pool import MaxPool
 from lepton_cc.ir.ops.reduce import Reduce, ReduceFunction
@@ -151,6 +151,11 @@ class Network:
         """Rows, columns or channels of one constant around a value."""
         fill = self.builder.constant(np.asarray(self._point(), np.int8), name="fill")
         return self.op(Pad(low, high), x, fill)
+
+    def gather(self, x: Value, axis: int, *indices: int) -> Value:
+        """Elements of an axis by their numbers."""
+        numbers = self.builder.constant(np.asarray(indices, np.int32), name="indices")
+        return self.op(Gather(axis), x, numbers)
 
     def requantized(
         self, total: Value, taps: int, magnitude: int, range_: Range, *, channels: bool = True

@@ -25,7 +25,7 @@ from lepton_cc.ir.ops.conv import Conv
 from lepton_cc.ir.ops.elementwise import Binary, Clamp
 from lepton_cc.ir.ops.integer import Range, Requantize
 from lepton_cc.ir.ops.matmul import MatMul
-from lepton_cc.ir.ops.movement import Slice
+from lepton_cc.ir.ops.movement import Gather, Slice
 from lepton_cc.ir.ops.pointwise_functions import BinaryFunction
 from lepton_cc.ir.ops.pool import MaxPool
 from lepton_cc.ir.ops.quantization import Dequantize, Quantize
@@ -73,6 +73,7 @@ def image(net: Network, channels: int = 6) -> Value:
         (lambda net: net.reshape(image(net), 1, 63, 6), MoveLayer, 1),
         (lambda net: net.concat(3, image(net), image(net)), MoveLayer, 1),
         (lambda net: net.slice(image(net), (0, 1, 1, 1), (1, 4, 3, 2)), MoveLayer, 1),
+        (lambda net: net.gather(image(net), 1, *(i // 2 for i in range(18))), MoveLayer, 1),
         (lambda net: net.pad(image(net), (0, 1, 0, 0), (0, 0, 1, 0)), MoveLayer, 1),
     ],
 )
@@ -116,6 +117,9 @@ def test_what_is_repeated_stands_second(swapped: bool) -> None:
     (layer,) = select(net.finish(y)).layers
     assert isinstance(layer, ElementwiseLayer)
     assert (layer.kind, layer.lhs, layer.rhs) == (Elementwise.MUL, x, factor)
+
+
+_INDICES = TensorType(DType.I32, (5,))
 
 
 def unsigned(net: Network, *dims: int) -> Value:
@@ -178,6 +182,14 @@ def _words(net: Network) -> Value:
         ),
         (
             lambda net: net.op(Slice((0, 8, 0, 0), (1, 9, 7, 6), (1, -1, 1, 1)), image(net)),
+            Reason.NO_INSTRUCTION,
+        ),
+        (
+            lambda net: net.gather(net.input(1, 99), 1, *(i * i % 97 for i in range(97))),
+            Reason.NO_INSTRUCTION,
+        ),
+        (
+            lambda net: net.op(Gather(1), image(net), net.builder.input("i", _INDICES)),
             Reason.NO_INSTRUCTION,
         ),
         (lambda net: net.op(MaxPool(_window(2)), unsigned(net, 1, 4, 4, 2)), Reason.DTYPE),
