@@ -1,0 +1,1 @@
+"""Reconstruction with data: makes a compressed model give again what the original gave."""
