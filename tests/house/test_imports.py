@@ -18,9 +18,16 @@ ROOMS_BELOW = {
 # Library to the modules that may import it, themselves and all below them.
 LIBRARY_HOMES = {
     "llvmlite": ("lepton_cc.codegen.llvm",),
-    "onnx": ("lepton_cc.export", "lepton_cc.frontend", "lepton_cc.backend", "lepton_cc.verify"),
+    "onnx": (
+        "lepton_cc.export",
+        "lepton_cc.frontend",
+        "lepton_cc.backend",
+        "lepton_cc.train.torch_import",
+        "lepton_cc.verify",
+    ),
     "onnxruntime": ("lepton_cc.measure", "lepton_cc.verify"),
     "ortools": ("lepton_cc.passes.memory",),
+    "torch": ("lepton_cc.train",),
 }
 
 IR_LIBRARIES = {"ml_dtypes", "numpy"}

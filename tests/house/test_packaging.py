@@ -57,18 +57,27 @@ def test_rooms_are_mapped_and_linked(pyproject: dict[str, Any], project_root: Pa
         assert link.readlink() == Path("..") / folder
 
 
-def test_lock_satisfies_the_lower_bounds(pyproject: dict[str, Any], project_root: Path) -> None:
-    locked: dict[str, tuple[int, ...]] = {}
-    for line in (project_root / "requirements-ci.lock").read_text(encoding="utf-8").splitlines():
+def _locked(lock: Path) -> dict[str, tuple[int, ...]]:
+    found: dict[str, tuple[int, ...]] = {}
+    for line in lock.read_text(encoding="utf-8").splitlines():
         if line and not line.startswith("#"):
             name, version = line.split("==")
-            locked[_normalized(name)] = _release(version)
+            found[_normalized(name)] = _release(version)
+    return found
+
+
+def test_lock_satisfies_the_lower_bounds(pyproject: dict[str, Any], project_root: Path) -> None:
+    locked = _locked(project_root / "requirements-ci.lock")
+    trained = _locked(project_root / "requirements-train.lock")
+    assert not locked.keys() & trained.keys()
+    locked |= trained
     extras = pyproject["project"]["optional-dependencies"]
     wanted = [
         *pyproject["project"]["dependencies"],
         *extras["dev"],
         *extras["link"],
         *extras["exact"],
+        *extras["train"],
         *pyproject["build-system"]["requires"],
     ]
     for requirement in wanted:
@@ -84,8 +93,9 @@ def _release(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
 
 
-def test_lock_names_no_host(project_root: Path) -> None:
-    lock = (project_root / "requirements-ci.lock").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["requirements-ci.lock", "requirements-train.lock"])
+def test_lock_names_no_host(project_root: Path, name: str) -> None:
+    lock = (project_root / name).read_text(encoding="utf-8")
     assert "//" not in lock
     assert "@" not in lock
     assert "--" not in lock
