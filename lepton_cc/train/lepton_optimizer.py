@@ -27,10 +27,20 @@ class LeptonOptimizer:
     def __init__(self, params: Iterable[nn.Parameter], optimizer: torch.optim.Optimizer) -> None:
         if not isinstance(params, ModelParameters):
             raise UsageError("params are none of a LeptonModel: give model.parameters() itself")
+        self._begin(params.model.computation, optimizer)
+
+    def _begin(self, module: GraphModule, optimizer: torch.optim.Optimizer) -> None:
         self.optimizer = optimizer
-        self._module: GraphModule = params.model.computation
+        self._module = module
         self._ratio, self._steps, self._step = 0.0, 0, 0
         self._masks: list[torch.Tensor] = []
+
+    @classmethod
+    def of(cls, module: GraphModule, optimizer: torch.optim.Optimizer) -> "LeptonOptimizer":
+        """The same of a graph alone."""
+        made = cls.__new__(cls)
+        made._begin(module, optimizer)
+        return made
 
     def set_quantization(self, weight_bits: int = 8, activation_bits: int = 8) -> None:
         """Rounds from now on as the exported model will.
@@ -48,6 +58,15 @@ class LeptonOptimizer:
             known = ", ".join(one.value for one in WeightScheme)
             asked = f"w{weight_bits}a{activation_bits}"
             raise UsageError(f"{asked} is none of {known}") from None
+        self.quantize(scheme)
+
+    def quantize(self, scheme: WeightScheme) -> None:
+        """The same by the scheme.
+
+        Raises:
+            UsageError: the model is quantized already.
+            Refused: nothing of the model could compute with integers.
+        """
         if self._module.plan is not None:
             raise UsageError("the model is quantized already")
         added = self._module.quantize(scheme)

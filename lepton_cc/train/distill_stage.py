@@ -1,0 +1,150 @@
+"""The stage that trains: a student learns to give the outputs that the original gives.
+
+The student is the original itself, made sparse or rounded while it is trained; the original with
+fewer channels; or another model with the same inputs and outputs.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from lepton_cc.codegen.costs import num_macs
+from lepton_cc.compression.stage import StageContext, StageResult, StageTable
+from lepton_cc.ir.diagnostics import Code, UsageError, refuse
+from lepton_cc.ir.graph import Graph
+from lepton_cc.ir.tensor import Array
+from lepton_cc.passes.quantize.weight_rounding import WeightScheme
+from lepton_cc.pruning.options import PruneOptions
+from lepton_cc.pruning.prune import prune
+from lepton_cc.train.augmentation import Augmentation
+from lepton_cc.train.distillation import Lesson, Schedule, TrainingRecord, train
+from lepton_cc.train.torch_import import trainable_graph
+
+# Samples by which it is decided which channels go.
+_NUM_FOR_CHANNELS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class DistillStage:
+    """Knowledge distillation from the original.
+
+    student: None, the share of channels that stay, or an ONNX file. sparsity: the share of weights
+    that become zero; 0: none. scheme: None leaves floats. labels: classes i64[n] of the samples.
+    """
+
+    name: ClassVar[str] = "distill"
+    student: float | Path | None = None
+    sparsity: float = 0.0
+    scheme: WeightScheme | None = None
+    labels: Array | None = None
+    schedule: Schedule = field(default_factory=Schedule)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    progress: Callable[[str], None] | None = None
+
+    def run(self, graph: Graph, context: StageContext) -> StageResult:
+        lesson = self._lesson(context)
+        student = self._student(graph, context, lesson)
+        if self.student is None and not self.sparsity and self.scheme is None:
+            raise UsageError("nothing would be smaller: give a student, a sparsity or integers")
+        trained, record = train(
+            context.original,
+            student,
+            lesson,
+            self.schedule,
+            self.sparsity,
+            self.scheme,
+            self.progress,
+        )
+        report = self._report(context.original, student, record)
+        return StageResult(trained, report, table=_table(report))
+
+    def _lesson(self, context: StageContext) -> Lesson:
+        columns: dict[str, list[Array]] = {value.name: [] for value in context.data.inputs}
+        for sample in context.data.samples():
+            for name, array in sample.items():
+                columns[name].append(array)
+        inputs = [torch.from_numpy(np.concatenate(rows)) for rows in columns.values()]
+        labels = None
+        if self.labels is not None:
+            fits = self.labels.shape == (len(inputs[0]),) and self.labels.dtype.kind in "iu"
+            if not fits:
+                form = f"{self.labels.dtype}{list(self.labels.shape)}"
+                raise refuse(
+                    Code.BAD_INPUT_DATA,
+                    f"labels are {form}, which are no classes of {len(inputs[0])} samples",
+                )
+            labels = torch.from_numpy(self.labels.astype(np.int64))
+        return Lesson(tuple(inputs), labels, self.augmentation)
+
+    def _student(self, graph: Graph, context: StageContext, lesson: Lesson) -> Graph:
+        if self.student is None:
+            return graph
+        if isinstance(self.student, Path):
+            found = trainable_graph(self.student)
+            _check_interface(context.original, found)
+            return found
+        if not 0 < self.student < 1:
+            raise UsageError(f"student={self.student}: the share of channels is between 0 and 1")
+        arrays = {
+            value.name: tensor[:_NUM_FOR_CHANNELS].numpy()
+            for value, tensor in zip(graph.inputs, lesson.inputs, strict=True)
+        }
+        options = PruneOptions(1.0 - self.student, channels=True)
+        return prune(graph, arrays, options).graph
+
+    def _report(
+        self, original: Graph, student: Graph, record: TrainingRecord
+    ) -> Mapping[str, object]:
+        schedule = self.schedule
+        return {
+            "student": None if self.student is None else str(self.student),
+            "sparsity": self.sparsity,
+            "scheme": None if self.scheme is None else self.scheme.value,
+            "epochs": schedule.epochs,
+            "batch": schedule.batch,
+            "learning_rate": schedule.learning_rate,
+            "temperature": schedule.temperature,
+            "label_weight": schedule.label_weight if self.labels is not None else 0.0,
+            "flip": self.augmentation.flip,
+            "shift": self.augmentation.shift,
+            "seed": schedule.seed,
+            "num_macs_before": sum(map(num_macs, original.ops)),
+            "num_macs": sum(map(num_macs, student.ops)),
+            "zeros": record.sparsity,
+            "losses": list(record.losses),
+            "agreement": record.agreement,
+            "accuracy_before": record.teacher_accuracy,
+            "accuracy": record.student_accuracy,
+        }
+
+
+def _check_interface(original: Graph, student: Graph) -> None:
+    """Refuses a student that reads or gives something else."""
+    for what, ours, theirs in (
+        ("inputs", original.inputs, student.inputs),
+        ("outputs", original.outputs, student.outputs),
+    ):
+        wanted, found = [str(v.type) for v in ours], [str(v.type) for v in theirs]
+        if wanted != found:
+            raise refuse(
+                Code.TYPE_MISMATCH,
+                f"the student's {what} are {', '.join(found)}, those of the model "
+                f"{', '.join(wanted)}",
+            )
+
+
+def _table(report: Mapping[str, object]) -> StageTable:
+    def percent(value: object) -> str:
+        return f"{value:.2%}" if isinstance(value, float) else "-"
+
+    rows = (
+        ("MACs", str(report["num_macs_before"]), str(report["num_macs"])),
+        ("zeros", "-", percent(report["zeros"])),
+        ("same class as the original, on this data", "-", percent(report["agreement"])),
+        ("accuracy on this data", *(percent(report[k]) for k in ("accuracy_before", "accuracy"))),
+    )
+    return StageTable("trained", ("", "original", "student"), rows)

@@ -1,0 +1,199 @@
+"""The training of a student by its teacher: batches, schedule, and what came of it."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from lepton_cc.ir.diagnostics import UsageError
+from lepton_cc.ir.graph import Graph
+from lepton_cc.passes.quantize.weight_rounding import WeightScheme
+from lepton_cc.train.augmentation import Augmentation
+from lepton_cc.train.distillation_loss import compared_values, distillation_loss, label_loss
+from lepton_cc.train.graph_module import GraphModule
+from lepton_cc.train.lepton_optimizer import LeptonOptimizer
+
+# Pruning ends after this share of the steps; the rest is for what stays.
+_PRUNING_SHARE = 0.5
+_WARM_UP_SHARE = 0.05
+_LARGEST_NORM = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How long and how fast to train: Adam, its rate rising at first, then falling as a cosine.
+
+    label_weight: the share of the labels' loss, if there are labels. The same seed gives the same
+    student on the same machine with the same number of threads.
+    """
+
+    epochs: int = 30
+    batch: int = 128
+    learning_rate: float = 1e-3
+    temperature: float = 4.0
+    label_weight: float = 0.3
+    seed: int = 0
+
+    def check(self) -> None:
+        """Refuses what makes no sense.
+
+        Raises:
+            UsageError: a number is out of its range.
+        """
+        if self.epochs < 1 or self.batch < 1:
+            raise UsageError(f"epochs={self.epochs}, batch={self.batch}: at least 1")
+        if not self.learning_rate > 0 or not self.temperature > 0:
+            raise UsageError("learning rate and temperature are above 0")
+        if not 0 <= self.label_weight <= 1:
+            raise UsageError(f"label_weight={self.label_weight} is not between 0 and 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """Samples [n, *rest] of each input, their classes i64[n] if they are known."""
+
+    inputs: tuple[torch.Tensor, ...]
+    labels: torch.Tensor | None
+    augmentation: Augmentation
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRecord:
+    """Losses, one an epoch; figures on the lesson's samples, None where they mean nothing."""
+
+    losses: tuple[float, ...]
+    sparsity: float
+    agreement: float | None
+    teacher_accuracy: float | None
+    student_accuracy: float | None
+
+
+def train(
+    original: Graph,
+    student: Graph,
+    lesson: Lesson,
+    schedule: Schedule,
+    sparsity: float = 0.0,
+    scheme: WeightScheme | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> tuple[Graph, TrainingRecord]:
+    """The trained student, and how it went.
+
+    Raises:
+        Refused: one of the graphs cannot be trained; with all ops that are in the way.
+        UsageError: an option makes no sense.
+    """
+    schedule.check()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(schedule.seed)
+        return _Training(original, student, lesson, schedule).run(sparsity, scheme, progress)
+
+
+class _Training:
+    def __init__(self, original: Graph, student: Graph, lesson: Lesson, schedule: Schedule) -> None:
+        self._teacher, self._student = GraphModule(original), GraphModule(student)
+        compared, learned = compared_values(original), compared_values(student)
+        self._taught = [value for value, _ in compared]
+        self._learned = [value for value, _ in learned]
+        self._are_logits = [a and b for (_, a), (_, b) in zip(compared, learned, strict=True)]
+        if self._are_logits != [has_classes for _, has_classes in compared]:
+            # Probabilities and logits do not compare; outputs do.
+            self._taught, self._learned = list(original.outputs), list(student.outputs)
+            self._are_logits = [False] * len(self._taught)
+        self._lesson, self._schedule = lesson, schedule
+        self._generator = torch.Generator().manual_seed(schedule.seed)
+        self._known: list[torch.Tensor] | None = None
+
+    def run(
+        self, sparsity: float, scheme: WeightScheme | None, progress: Callable[[str], None] | None
+    ) -> tuple[Graph, TrainingRecord]:
+        schedule, count = self._schedule, len(self._lesson.inputs[0])
+        adam = torch.optim.Adam(self._student.trained.parameters(), lr=schedule.learning_rate)
+        optimizer = LeptonOptimizer.of(self._student, adam)
+        if scheme is not None:
+            optimizer.quantize(scheme)
+        steps = schedule.epochs * math.ceil(count / schedule.batch)
+        if sparsity:
+            optimizer.set_compression(sparsity, max(round(steps * _PRUNING_SHARE), 1))
+        rates = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: _rate(step, steps))
+        losses = []
+        self._student.train()
+        for epoch in range(schedule.epochs):
+            total = 0.0
+            for chosen in torch.randperm(count, generator=self._generator).split(schedule.batch):
+                optimizer.zero_grad()
+                loss = self._loss(chosen)
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(self._student.parameters(), _LARGEST_NORM)
+                optimizer.step()
+                rates.step()
+                total += float(loss.detach()) * len(chosen)
+            losses.append(total / count)
+            if progress is not None:
+                progress(f"epoch {epoch + 1} of {schedule.epochs}, loss {losses[-1]:.4f}")
+        self._student.eval()
+        return self._student.quantized_graph(), self._record(losses)
+
+    def _loss(self, chosen: torch.Tensor) -> torch.Tensor:
+        inputs = [one[chosen] for one in self._lesson.inputs]
+        if self._lesson.augmentation.changes:
+            inputs = [self._lesson.augmentation(one, self._generator) for one in inputs]
+            taught = self._taught_by(inputs)
+        else:
+            taught = [one[chosen] for one in self._taught_by_all()]
+        learned = self._student.evaluate(inputs, self._learned)
+        schedule, labels = self._schedule, self._lesson.labels
+        loss = distillation_loss(taught, learned, self._are_logits, schedule.temperature)
+        if labels is None or not schedule.label_weight:
+            return loss
+        by_labels = label_loss(learned[0], labels[chosen])
+        return (1 - schedule.label_weight) * loss + schedule.label_weight * by_labels
+
+    def _taught_by(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        with torch.no_grad():
+            return list(self._teacher.evaluate(inputs, self._taught))
+
+    def _taught_by_all(self) -> list[torch.Tensor]:
+        """What the teacher says of each sample: computed once, if samples stay as they are."""
+        if self._known is None:
+            parts = [self._taught_by(batch) for batch in self._batches()]
+            self._known = [torch.cat(columns) for columns in zip(*parts, strict=True)]
+        return self._known
+
+    def _batches(self) -> list[list[torch.Tensor]]:
+        size = self._schedule.batch
+        split = [one.split(size) for one in self._lesson.inputs]
+        return [list(parts) for parts in zip(*split, strict=True)]
+
+    def _record(self, losses: Sequence[float]) -> TrainingRecord:
+        weights = self._student.prunable_weights()
+        num_weights = sum(one.numel() for one in weights)
+        zeros = sum(int((one == 0).sum()) for one in weights)
+        sparsity = zeros / num_weights if num_weights else 0.0
+        if not self._are_logits[0]:
+            return TrainingRecord(tuple(losses), sparsity, None, None, None)
+        with torch.no_grad():
+            taught = self._taught_by_all()[0].flatten(1).argmax(1)
+            batches = [self._student.evaluate(b, self._learned[:1])[0] for b in self._batches()]
+            learned = torch.cat(batches).flatten(1).argmax(1)
+        labels = self._lesson.labels
+        return TrainingRecord(
+            tuple(losses),
+            sparsity,
+            _share(taught == learned),
+            None if labels is None else _share(taught == labels),
+            None if labels is None else _share(learned == labels),
+        )
+
+
+def _share(same: torch.Tensor) -> float:
+    return float(same.to(torch.float64).mean())
+
+
+def _rate(step: int, steps: int) -> float:
+    """The share of the learning rate at a step."""
+    rise = max(_WARM_UP_SHARE * steps, 1.0)
+    if step < rise:
+        return (step + 1) / (rise + 1)
+    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(steps - rise, 1.0)))

@@ -1,0 +1,51 @@
+"""How far a student is from its teacher: by softened probabilities, or by what the outputs are.
+
+Outputs of a softmax are compared as Hinton et al. (2015) do: at a temperature, with the labels in
+addition if they are known. Other outputs are compared by their squared difference.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch.nn import functional
+
+from lepton_cc.ir.graph import Graph, Value
+from lepton_cc.ir.ops.reduce import Softmax
+
+
+def compared_values(graph: Graph) -> tuple[tuple[Value, bool], ...]:
+    """For each output the value that is compared, and whether it holds the logits of classes."""
+    producers = graph.producers()
+    found = []
+    for value in graph.outputs:
+        op = producers.get(value)
+        is_last = (
+            isinstance(op.kind, Softmax) and op.kind.axis == value.type.rank - 1 if op else False
+        )
+        found.append((op.inputs[0], True) if op is not None and is_last else (value, False))
+    return tuple(found)
+
+
+def distillation_loss(
+    taught: Sequence[torch.Tensor],
+    learned: Sequence[torch.Tensor],
+    are_logits: Sequence[bool],
+    temperature: float,
+) -> torch.Tensor:
+    """The sum over all outputs: T^2 KL(teacher || student), or the share of the mean square."""
+    total = torch.zeros(())
+    for teacher, student, has_classes in zip(taught, learned, are_logits, strict=True):
+        if has_classes:
+            softened = functional.log_softmax(student / temperature, -1)
+            known = functional.log_softmax(teacher / temperature, -1)
+            loss = functional.kl_div(softened, known, reduction="none", log_target=True)
+            total = total + temperature**2 * loss.sum(-1).mean()
+        else:
+            power = torch.square(teacher).mean().clamp_min(1e-12)
+            total = total + functional.mse_loss(student, teacher) / power
+    return total
+
+
+def label_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of logits [n, classes], dimensions of size 1 between them left out."""
+    return functional.cross_entropy(logits.reshape(len(logits), -1), labels)
