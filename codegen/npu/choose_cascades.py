@@ -48,7 +48,6 @@ class _Trial:
     cascades: tuple[Cascade, ...]
     peak_bytes: int
     peak_layer: int
-    peak_buffers: tuple[str, ...]
     cycles: int
 
 
@@ -56,7 +55,7 @@ def choose_shape(
     machine: Machine, layers: Sequence[Layer], border: Border, maker: TileMaker, budget: int
 ) -> Shape:
     """Cascades and spills that bring the live bytes of maps to the budget, or as near as can be."""
-    whole, _ = _Search(
+    whole = _Search(
         machine, layers, border, spill(layers, frozenset(), border.inputs), maker, 1 << 62
     ).run()
     if whole.peak_bytes <= budget:
@@ -65,7 +64,7 @@ def choose_shape(
     best: Shape | None = None
     for values in _spills(layers, border, budget):
         found = spill(layers, values, border.inputs)
-        shape, _ = _Search(machine, layers, border, found, maker, budget).run()
+        shape = _Search(machine, layers, border, found, maker, budget).run()
         if best is None or shape.peak_bytes < best.peak_bytes:
             best = shape
         if shape.peak_bytes <= budget:
@@ -76,19 +75,18 @@ def choose_shape(
 
 def _spills(layers: Sequence[Layer], border: Border, budget: int) -> Iterator[frozenset[Value]]:
     """Ever more values to spill: at first those that no ring can hold, then all above a size."""
-    seen = _hopeless(layers, border, budget)
+    fit = _spillable(layers, border)
+    seen = _hopeless(layers, fit, budget)
     yield seen
     for part in _PARTS:
-        values = frozenset(
-            v for v in _spillable(layers, border) if v.type.size_bytes > part * budget
-        )
+        values = frozenset(v for v in fit if v.type.size_bytes > part * budget)
         if not values <= seen:
             seen |= values
             yield values
 
 
-def _hopeless(layers: Sequence[Layer], border: Border, budget: int) -> frozenset[Value]:
-    """Large values that no ring can hold, so that they are spilled at once.
+def _hopeless(layers: Sequence[Layer], fit: frozenset[Value], budget: int) -> frozenset[Value]:
+    """Large values, of those fit to be spilled, that no ring can hold: spilled at once.
 
     They have several readers, or one that does not read them as the rows of a chain.
     """
@@ -96,7 +94,7 @@ def _hopeless(layers: Sequence[Layer], border: Border, budget: int) -> frozenset
     chained = {chained_input(layer) for layer in layers if isinstance(layer, STRIPED)}
     return frozenset(
         value
-        for value in _spillable(layers, border)
+        for value in fit
         if value.type.size_bytes > _LARGE * budget and (readers[value] > 1 or value not in chained)
     )
 
@@ -143,7 +141,7 @@ class _Search:
         self._scheduler = Scheduler(machine, self._layers, layouts, self._border, maker)
         self._costs = _Costs(machine, self._layers, maker)
 
-    def run(self) -> tuple[Shape, _Trial]:
+    def run(self) -> Shape:
         """The best cascades found."""
         best = self._trial(self._streaming())
         while best.peak_bytes > self._budget:
@@ -151,10 +149,9 @@ class _Search:
             if better is None:
                 break
             best = better
-        shape = Shape(
+        return Shape(
             self._layers, self._border, best.cascades, self._spilled_bytes, best.peak_bytes
         )
-        return shape, best
 
     def _streaming(self) -> tuple[Cascade, ...]:
         """A cascade of its own for each layer that reads or makes a spilled value."""
@@ -213,12 +210,10 @@ class _Search:
         schedule = self._scheduler.schedule(cascades)
         problem = memory_problem_of(self._machine, schedule)
         peak = peak_load(blocks_of(problem), permissions_of(problem))
-        live = tuple(b.name for b in problem.buffers if b.first_step <= peak.step <= b.last_step)
         return _Trial(
             cascades,
             peak.live_bytes,
             _layer_at(self._layers, schedule, peak.step),
-            live,
             self._costs.of(cascades, schedule),
         )
 

@@ -18,19 +18,28 @@ class PlacedMap:
     layout: MapLayout
     base: Address
 
+    @property
+    def start(self) -> Address:
+        """Element (0, 0, 0); of a ring that of its first row."""
+        return self.base.plus(self.layout.offset)
+
+    def row(self, number: int) -> Address:
+        """The first element of a row."""
+        ring = self.layout.ring_rows
+        return self.start.plus((number % ring if ring else number) * self.layout.row_stride)
+
     def fields(self, prefix: str, rows: Rows, first_channel: int = 0) -> dict[str, FieldValue]:
         """Address, strides and ring of rows [first, end), from a channel on."""
         layout = self.layout
         ring = layout.ring_rows
-        start = rows.first % ring if ring else 0
-        offset = layout.offset + first_channel + (0 if ring else rows.first * layout.row_stride)
+        start = self.start if ring else self.row(rows.first)
         fields: dict[str, FieldValue] = {
-            f"{prefix}_address": self.base.plus(offset),
+            f"{prefix}_address": start.plus(first_channel),
             f"{prefix}_row_stride": layout.row_stride,
             f"{prefix}_pixel_stride": layout.pixel_stride,
         }
         if ring:
-            fields |= {f"{prefix}_ring_rows": ring, f"{prefix}_ring_start": start}
+            fields |= {f"{prefix}_ring_rows": ring, f"{prefix}_ring_start": rows.first % ring}
         return fields
 
 

@@ -4,6 +4,7 @@ import itertools
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 
+from lepton_cc.codegen.npu.cascade import read_rows
 from lepton_cc.codegen.npu.convolution_packet import PlacedMap, convolution_packet
 from lepton_cc.codegen.npu.cycles import packet_cycles
 from lepton_cc.codegen.npu.isa.assemble import FieldValue, Packet
@@ -158,7 +159,8 @@ class Emitter:
         window = layer.window
         x, result = self._placed(layer.x), self._placed(layer.result)
         shape, input_shape = layer.shape, x.layout.shape
-        read, pad_top = _pool_rows(layer, input_shape, task.rows)
+        read = read_rows(layer, task.rows)
+        pad_top = window.pad[0] + read.first - task.rows.first * window.stride[0]
         fields: dict[str, FieldValue] = {
             **x.fields("ifm", read),
             **result.fields("ofm", task.rows),
@@ -190,16 +192,15 @@ class Emitter:
         rhs_depth, rhs_batch = _matrix_strides(layer.rhs, rhs.layout)
         ofm_row, ofm_batch = _matrix_strides(layer.result, result.layout)
         batch, rows = _matrix_sizes(result.layout.shape, layer.result)
-        everything = Rows(0, result.layout.shape.height)
         fields: dict[str, FieldValue] = {
-            "lhs_address": lhs.fields("m", everything)["m_address"],
+            "lhs_address": lhs.start,
             "lhs_row_stride": lhs_row,
             "lhs_batch_stride": lhs_batch,
-            "rhs_address": rhs.fields("m", everything)["m_address"],
+            "rhs_address": rhs.start,
             "rhs_depth_stride": rhs_depth,
             "rhs_column_stride": 1,
             "rhs_batch_stride": rhs_batch,
-            "ofm_address": result.fields("m", everything)["m_address"],
+            "ofm_address": result.start,
             "ofm_row_stride": ofm_row,
             "ofm_batch_stride": ofm_batch,
             "batch": batch,
@@ -236,14 +237,6 @@ def _fastest(machine: Machine, packet: Packet) -> Packet:
     modes = range(len(machine.member.depthwise_modes))
     packets = [Packet(packet.opcode, {**packet.fields, "mode": mode}) for mode in modes]
     return min(packets, key=lambda p: packet_cycles(machine, p).total)
-
-
-def _pool_rows(layer: PoolLayer, shape: MapShape, rows: Rows) -> tuple[Rows, int]:
-    """Input rows of the windows, and the padding above them."""
-    stride, pad = layer.window.stride[0], layer.window.pad[0]
-    first = max(rows.first * stride - pad, 0)
-    end = min((rows.end - 1) * stride - pad + layer.window.kernel[0], shape.height)
-    return Rows(first, end), pad + first - rows.first * stride
 
 
 def _matrix_strides(value: Value, layout: MapLayout) -> tuple[int, int]:

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lepton_cc.codegen.npu.footprint import footprint
+from lepton_cc.codegen.npu.footprint import region_sizes
 from lepton_cc.codegen.npu.isa.assemble import FieldValue, Packet
 from lepton_cc.codegen.npu.isa.regions import (
     INTERNAL,
@@ -82,7 +82,7 @@ def bind_segment(
         addresses[Port(SPILL_REGION, 0)] = Address(Region.ARENA, spilled.position)
     packets = tuple(_relocated(packet, addresses) for packet in segment.packets)
     check, *rest = packets
-    sizes, written = _region_sizes(rest)
+    sizes, written = region_sizes(rest)
     fields = {
         **check.fields,
         **{f"region{i}_bytes": 0 if i in INTERNAL else sizes[i] for i in range(NUM_REGIONS)},
@@ -129,16 +129,6 @@ def _relocated(packet: Packet, addresses: Mapping[Port, Address]) -> Packet:
             if port in addresses:
                 fields[name] = addresses[port].plus(offset)
     return dataclasses.replace(packet, fields=fields)
-
-
-def _region_sizes(packets: Sequence[Packet]) -> tuple[list[int], int]:
-    sizes, written = [0] * NUM_REGIONS, 0
-    for packet in packets:
-        for access in footprint(packet):
-            sizes[access.region] = max(sizes[access.region], access.end)
-            if access.is_write and access.region not in INTERNAL:
-                written |= 1 << access.region
-    return sizes, written
 
 
 def _binding(

@@ -1,11 +1,11 @@
 """The bytes that a packet reads and writes, as the smallest intervals around each operand."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from lepton_cc.codegen.npu.isa.assemble import Packet
 from lepton_cc.codegen.npu.isa.packets import Epilogue, Opcode
-from lepton_cc.codegen.npu.isa.regions import Address, Region
+from lepton_cc.codegen.npu.isa.regions import INTERNAL, NUM_REGIONS, Address, Region
 
 _TABLE_BYTES = 256
 
@@ -153,3 +153,14 @@ def footprint(packet: Packet) -> tuple[Access, ...]:
             return _dma(packet)
         case _:
             return ()
+
+
+def region_sizes(packets: Iterable[Packet]) -> tuple[list[int], int]:
+    """Bytes of each region that packets touch, and a mask of the external ones that they write."""
+    sizes, written = [0] * NUM_REGIONS, 0
+    for packet in packets:
+        for access in footprint(packet):
+            sizes[access.region] = max(sizes[access.region], access.end)
+            if access.is_write and access.region not in INTERNAL:
+                written |= 1 << access.region
+    return sizes, written

@@ -3,6 +3,7 @@
 `select` makes them from ops, `fuse` merges them, `schedule` cuts them into tiles and packets.
 """
 
+import abc
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,7 +107,7 @@ class DepthwiseStage:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Layer:
+class Layer(abc.ABC):
     """Base: the ops that it stands for, and the value that it stores.
 
     `table` maps i8 to i8 bytes and is applied to the result.
@@ -116,9 +117,9 @@ class Layer:
     result: Value
 
     @property
+    @abc.abstractmethod
     def inputs(self) -> tuple[Value, ...]:
         """The feature maps that it reads."""
-        raise NotImplementedError
 
     @property
     def location(self) -> Location:

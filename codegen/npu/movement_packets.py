@@ -36,13 +36,7 @@ def map_copy(source: PlacedMap, target: PlacedMap, rows: Rows) -> Iterator[Packe
         Loop(shape.width, source.layout.pixel_stride, target.layout.pixel_stride),
         Loop(shape.channels, 1, 1),
     )
-    yield from strided_copy(_start(source, rows), _start(target, rows), loops)
-
-
-def _start(placed: PlacedMap, rows: Rows) -> Address:
-    layout = placed.layout
-    row = rows.first % layout.ring_rows if layout.ring_rows else rows.first
-    return placed.base.plus(layout.offset + row * layout.row_stride)
+    yield from strided_copy(source.row(rows.first), target.row(rows.first), loops)
 
 
 def strided_copy(
@@ -99,8 +93,8 @@ def copy_packets(layer: MoveLayer, placed: Callable[[Value], PlacedMap]) -> Iter
         return
     source = placed(layer.inputs[0])
     strides = type_strides(layer.inputs[0], source.layout)
-    start = source.base.plus(source.layout.offset)
-    goal = target.base.plus(target.layout.offset)
+    start = source.start
+    goal = target.start
     dims = layer.result.type.dims
     match kind:
         case Transpose():
@@ -156,8 +150,8 @@ def _concat(
     start = 0
     for part in layer.inputs:
         source = placed(part)
-        goal = target.base.plus(target.layout.offset + start * strides[kind.axis])
-        begin = source.base.plus(source.layout.offset)
+        goal = target.start.plus(start * strides[kind.axis])
+        begin = source.start
         if source.layout.buffer != target.layout.buffer or begin != goal:
             read = type_strides(part, source.layout)
             yield from strided_copy(begin, goal, _loops(part.type.dims, read, strides))
@@ -174,8 +168,8 @@ def _reshape(layer: MoveLayer, source: PlacedMap, target: PlacedMap) -> Iterator
     dense = _dense_strides(dims)
     strides = type_strides(value, sparse.layout)
     read, written = (strides, dense) if sparse is source else (dense, strides)
-    begin = source.base.plus(source.layout.offset)
-    goal = target.base.plus(target.layout.offset)
+    begin = source.start
+    goal = target.start
     yield from strided_copy(begin, goal, _loops(dims, read, written))
 
 

@@ -67,27 +67,14 @@ def place_on_engine(graph: Graph) -> Placement:
 def _worth_moving(graph: Graph, layers: Sequence[Layer], reasons: dict[int, Reason]) -> list[Layer]:
     """Drops layers at the edges that only move bytes, then segments that have no products."""
     kept = list(layers)
+    producers, uses = graph.producers(), graph.uses()
     while True:
         member = {id(op): layer for layer in kept for op in layer.ops}
-        producers, uses = graph.producers(), graph.uses()
-
-        def on_engine(value: Value, producers: Mapping[Value, Op], ids: set[int]) -> bool:
-            producer = producers.get(value)
-            return producer is not None and id(producer) in ids
-
-        ids = set(member)
-        dropped: list[tuple[Layer, Reason]] = []
-        for layer in kept:
-            if not isinstance(layer, MoveLayer):
-                continue
-            first = all(
-                value in producers and not on_engine(value, producers, ids)
-                for value in layer.inputs
-            )
-            readers = uses.get(layer.result, ())
-            last = not any(id(reader) in ids for reader in readers)
-            if first or (last and not isinstance(layer.op.kind, Concat)):
-                dropped.append((layer, Reason.ON_THE_WAY))
+        dropped: list[tuple[Layer, Reason]] = [
+            (layer, Reason.ON_THE_WAY)
+            for layer in kept
+            if isinstance(layer, MoveLayer) and _at_the_edge(layer, member, producers, uses)
+        ]
         if not dropped:
             dropped = [(layer, Reason.TOO_LITTLE) for layer in _idle(graph, member)]
         if not dropped:
@@ -95,6 +82,18 @@ def _worth_moving(graph: Graph, layers: Sequence[Layer], reasons: dict[int, Reas
         for layer, reason in dropped:
             kept.remove(layer)
             reasons.update((id(op), reason) for op in layer.ops)
+
+
+def _at_the_edge(
+    layer: MoveLayer,
+    member: Mapping[int, Layer],
+    producers: Mapping[Value, Op],
+    uses: Mapping[Value, Sequence[Op]],
+) -> bool:
+    """Whether the core makes all that it moves, or reads all of it (but for joining parts)."""
+    first = all(value in producers and id(producers[value]) not in member for value in layer.inputs)
+    last = not any(id(reader) in member for reader in uses.get(layer.result, ()))
+    return first or (last and not isinstance(layer.op.kind, Concat))
 
 
 def _idle(graph: Graph, member: Mapping[int, Layer]) -> list[Layer]:

@@ -4,7 +4,6 @@ layers -> (tilings by the cycle equation) -> loads, tiles, copies, stores
 """
 
 import dataclasses
-import enum
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,19 +13,18 @@ from lepton_cc.codegen.npu.cascade import (
     CascadePlan,
     plan_cascade,
 )
+from lepton_cc.codegen.npu.coding import Coding, SliceStore
 from lepton_cc.codegen.npu.cycles import ceil_div
-from lepton_cc.codegen.npu.isa.packets import Encoding
 from lepton_cc.codegen.npu.isa.regions import Address
 from lepton_cc.codegen.npu.layers import (
     ConvLayer,
     Layer,
     MatMulLayer,
     MoveLayer,
-    Weights,
     map_shape,
 )
 from lepton_cc.codegen.npu.layout import Layouts
-from lepton_cc.codegen.npu.machine import RATE_UNIT, Machine
+from lepton_cc.codegen.npu.machine import Machine
 from lepton_cc.codegen.npu.tasks import (
     Blob,
     ComputeTask,
@@ -38,16 +36,11 @@ from lepton_cc.codegen.npu.tasks import (
 )
 from lepton_cc.codegen.npu.tile import (
     Tiling,
+    array_width,
     choose_tiling,
-    task_cycles,
 )
-from lepton_cc.codegen.npu.weights.slices import encode_slice, slice_sizes
 from lepton_cc.ir.diagnostics import InternalError
 from lepton_cc.ir.graph import Value
-from lepton_cc.ir.tensor import Array
-
-_PLAIN = frozenset({Encoding.RAW8, Encoding.RAW4, Encoding.BITMAP})
-_ALL = frozenset(Encoding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,25 +57,14 @@ class Schedule:
     layouts: Layouts
 
 
-class Coding(enum.Enum):
-    """When a slice is stored in a prefix code, which is smaller and four times slower to decode.
-
-    PLAIN: never. BALANCED: if its tile takes no longer, its transfer included. SMALLEST: whenever
-    it is smaller, for systems whose flash sets the pace in any case.
-    """
-
-    PLAIN = "plain"
-    BALANCED = "balanced"
-    SMALLEST = "smallest"
-
-
 class TileMaker:
     """Makes the compute tasks of layers: tilings and encoded slices, each made once."""
 
-    def __init__(self, machine: Machine, coding: Coding) -> None:
+    def __init__(self, machine: Machine, coding: Coding, store: SliceStore) -> None:
         self._machine = machine
+        self._store = store
         self._coding = coding
-        self._blobs: dict[tuple[int, int, int, int, int], Blob] = {}
+        self._blobs: dict[tuple[int, int, int, int], Blob] = {}
         self._tables: dict[bytes, Blob] = {}
         # Tasks hold their layers, whose identities so are not given to others.
         self._tasks: dict[tuple[int, Rows, Tiling | None], list[ComputeTask]] = {}
@@ -134,59 +116,39 @@ class TileMaker:
         return tasks
 
     def _slice(self, layer: ConvLayer, tile: ComputeTask) -> Blob:
-        member = self._machine.member
-        if layer.depthwise:
-            width = member.depthwise_modes[tile.mode].channels
-        else:
-            width = member.modes[tile.mode].outputs
         first, end = tile.first_output, tile.end_output
-        key = (id(layer.weights), first, end, width, 0)
+        width = array_width(self._machine.member, layer, tile.mode)
+        key = (id(layer.weights), first, end, width)
         if key not in self._blobs:
-            part = _cut(layer.weights, first, end)
-            values = part.values[:, :, 0, :] if layer.depthwise else part.values
-            self._blobs[key] = self._encoded(part, values, width, layer.groups, tile)
+            encoded = self._store.slice(
+                layer.weights,
+                (first, end),
+                depthwise=layer.depthwise,
+                width=width,
+                groups=layer.groups,
+                coding=self._coding,
+                tile=tile,
+            )
+            self._blobs[key] = Blob(encoded.content, encoded)
         return self._blobs[key]
 
     def _stage_slice(self, layer: ConvLayer, tile: ComputeTask) -> Blob:
         assert layer.stage is not None
         width = self._machine.member.depthwise_modes[tile.stage_mode].channels
         weights = layer.stage.weights
-        key = (id(weights), 0, weights.num_outputs, width, 1)
+        key = (id(weights), 0, weights.num_outputs, width)
         if key not in self._blobs:
-            values = weights.values[:, :, 0, :]
-            self._blobs[key] = self._encoded(weights, values, width, 1, None)
+            encoded = self._store.slice(
+                weights,
+                (0, weights.num_outputs),
+                depthwise=True,
+                width=width,
+                groups=1,
+                coding=self._coding,
+                tile=None,
+            )
+            self._blobs[key] = Blob(encoded.content, encoded)
         return self._blobs[key]
-
-    def _encoded(
-        self, part: Weights, values: Array, width: int, groups: int, tile: ComputeTask | None
-    ) -> Blob:
-        """The smallest slice that the coding policy allows."""
-        lanes = max(self._machine.member.decoder_weights // 8, 1)
-        sizes = slice_sizes(values, tile=width, groups=groups, lanes=lanes, allowed=_ALL)
-        plain = min(size for encoding, size in sizes.items() if encoding in _PLAIN)
-        coded = sizes.get(Encoding.PREFIX, plain)
-        pays = tile is not None and coded < plain and self._coding_pays(tile, plain, coded)
-        encoded = encode_slice(
-            values,
-            part.scales,
-            part.biases,
-            tile=width,
-            groups=groups,
-            lanes=lanes,
-            allowed=_ALL if pays else _PLAIN,
-        )
-        return Blob(encoded.content, encoded)
-
-    def _coding_pays(self, tile: ComputeTask, plain: int, coded: int) -> bool:
-        """Whether a slice in a prefix code is worth its slower decoding."""
-        if self._coding is not Coding.BALANCED:
-            return self._coding is Coding.SMALLEST
-        rate = self._machine.system.constants.rate
-        slow, fast = (
-            max(task_cycles(self._machine, tile, encoding=encoding), size * RATE_UNIT // rate)
-            for encoding, size in ((Encoding.PREFIX, coded), (Encoding.RAW8, plain))
-        )
-        return slow <= fast
 
     def _table(self, layer: Layer) -> Blob | None:
         if isinstance(layer, MoveLayer):
@@ -196,12 +158,6 @@ class TileMaker:
             return None
         content = table.tobytes()
         return self._tables.setdefault(content, Blob(content))
-
-
-def _cut(weights: Weights, first: int, end: int) -> Weights:
-    return Weights(
-        weights.values[..., first:end], weights.scales[first:end], weights.biases[first:end]
-    )
 
 
 def _matmul_mode(machine: Machine, layer: MatMulLayer) -> int:

@@ -3,25 +3,27 @@
 select -> fuse -> layouts -> schedule -> place -> emit -> synchronize -> stream
 """
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lepton_cc.codegen.npu.choose_cascades import Shape, choose_shape
+from lepton_cc.codegen.npu.coding import Coding, SliceStore
 from lepton_cc.codegen.npu.constants import ConstantPool
 from lepton_cc.codegen.npu.emit import Emitter
-from lepton_cc.codegen.npu.footprint import footprint
+from lepton_cc.codegen.npu.footprint import region_sizes
 from lepton_cc.codegen.npu.fuse import fuse_layers
 from lepton_cc.codegen.npu.hazards import HazardError, check_hazards
 from lepton_cc.codegen.npu.isa.assemble import FieldValue, Packet, encode_stream
 from lepton_cc.codegen.npu.isa.packets import Encoding, Opcode
-from lepton_cc.codegen.npu.isa.regions import NUM_REGIONS, Region
+from lepton_cc.codegen.npu.isa.regions import INTERNAL, Address, Region
 from lepton_cc.codegen.npu.isa.registers import ABI_MAJOR, ABI_MINOR, Capability, Counter
 from lepton_cc.codegen.npu.layers import ConvLayer, Layer
 from lepton_cc.codegen.npu.layout import assign_layouts
 from lepton_cc.codegen.npu.machine import Machine
 from lepton_cc.codegen.npu.place import Places, place
 from lepton_cc.codegen.npu.ports import port_address
-from lepton_cc.codegen.npu.schedule import Border, Coding, Schedule, Scheduler, TileMaker
+from lepton_cc.codegen.npu.schedule import Border, Schedule, Scheduler, TileMaker
 from lepton_cc.codegen.npu.select import select
 from lepton_cc.codegen.npu.synchronize import synchronize
 from lepton_cc.codegen.npu.tasks import Rows
@@ -38,6 +40,8 @@ _STALLS = 50  # loading ahead is worth a try where more than a fiftieth of the t
 @dataclass(frozen=True, slots=True)
 class Segment:
     """A compiled segment: packets with CHECK and END, and how they came to be.
+
+    While variants are compared, CHECK is not yet there, and constants lie in a pool of their own.
 
     Inputs and outputs are the ports INPUT0.. and OUTPUT0.. in the order of the body's.
     `layers[i]` is layer i + 1 of the packets; layer 0 is none.
@@ -69,13 +73,6 @@ class Segment:
         excess = max(self.spm_bytes - machine.member.spm_bytes, 0)
         blobs = {load.blob.content for load in self.places.loads}
         return excess, self.timeline.cycles, sum(len(blob) for blob in blobs)
-
-    def with_constants(self, machine: Machine, constants: ConstantPool) -> "Segment":
-        """The same segment with its constants in the program's pool."""
-        prefetch = self.places.spare_bytes > 0
-        return _assembled(
-            machine, self.shape, self.schedule, constants=constants, prefetch=prefetch
-        )
 
     def stream(self) -> bytes:
         """The packets as bytes, proved to be free of races and deadlock.
@@ -125,7 +122,7 @@ def compile_segment(body: Graph, machine: Machine, constants: ConstantPool) -> S
         if budget <= 0:
             break
     assert best is not None
-    return best.with_constants(machine, constants)
+    return _finished(machine, best, constants)
 
 
 def check_fit(segment: Segment, machine: Machine) -> None:
@@ -149,22 +146,20 @@ def check_fit(segment: Segment, machine: Machine) -> None:
 
 def _fastest(machine: Machine, layers: tuple[Layer, ...], border: Border, budget: int) -> Segment:
     """The fastest of all codings, with and without prefetching into free scratchpad."""
-    makers = [TileMaker(machine, coding) for coding in Coding]
+    store = SliceStore(machine)
+    makers = [TileMaker(machine, coding, store) for coding in Coding]
     shape = choose_shape(machine, layers, border, makers[0], budget)
     layouts = assign_layouts(shape.layers, tuple(shape.border.inputs))
     schedules = [
         Scheduler(machine, shape.layers, layouts, shape.border, maker).schedule(shape.cascades)
         for maker in makers
     ]
-    plain = [
-        _assembled(machine, shape, schedule, constants=None, prefetch=False)
-        for schedule in schedules
-    ]
+    plain = [_assembled(machine, shape, schedule, prefetch=False) for schedule in schedules]
     best = min(plain, key=lambda segment: segment.rank(machine))
     if len(best.packets) > _MANY_PACKETS:
         return best
     ahead = [
-        _assembled(machine, shape, schedule, constants=None, prefetch=True)
+        _assembled(machine, shape, schedule, prefetch=True)
         for schedule in schedules
         if best.spm_bytes < machine.member.spm_bytes
         and best.timeline.counters[Counter.TOKEN_STALLS] * _STALLS > best.timeline.cycles
@@ -172,25 +167,32 @@ def _fastest(machine: Machine, layers: tuple[Layer, ...], border: Border, budget
     return min([best, *ahead], key=lambda segment: segment.rank(machine))
 
 
-def _assembled(
-    machine: Machine,
-    shape: Shape,
-    schedule: Schedule,
-    *,
-    constants: ConstantPool | None,
-    prefetch: bool,
-) -> Segment:
-    """The packets of a schedule; without a pool, constants get addresses for the time being."""
-    pool = ConstantPool() if constants is None else constants
+def _assembled(machine: Machine, shape: Shape, schedule: Schedule, *, prefetch: bool) -> Segment:
+    """The packets of a schedule without CHECK; constants get addresses for the time being."""
+    pool = ConstantPool()
     places = place(machine, schedule, prefetch=prefetch)
     addresses = {load.blob.content: pool.add(load.blob.content) for load in places.loads}
     numbers = {id(layer): number for number, layer in enumerate(shape.layers, 1)}
     emitter = Emitter(machine, schedule.layouts, places, addresses)
     packets = synchronize(emitter.packets(schedule.tasks, numbers))
     packets.append(Packet(Opcode.END, {}))
-    timeline = estimate(machine, packets)
+    return Segment(tuple(packets), shape, schedule, places, estimate(machine, packets))
+
+
+def _finished(machine: Machine, segment: Segment, constants: ConstantPool) -> Segment:
+    """The segment with CHECK, and with its constants in the program's pool."""
+    mine = ConstantPool()
+    moved: dict[FieldValue, Address] = {}
+    for load in segment.places.loads:
+        moved[mine.add(load.blob.content)] = constants.add(load.blob.content)
+    packets = [
+        dataclasses.replace(packet, fields={**packet.fields, "source": moved[source]})
+        if packet.opcode is Opcode.DMA and (source := packet.fields["source"]) in moved
+        else packet
+        for packet in segment.packets
+    ]
     check = _check_packet(machine, packets)
-    return Segment((check, *packets), shape, schedule, places, timeline)
+    return dataclasses.replace(segment, packets=(check, *packets))
 
 
 def _separable_pays(
@@ -210,13 +212,7 @@ def _separable_pays(
 
 def _check_packet(machine: Machine, packets: list[Packet]) -> Packet:
     """What the stream needs: sizes of regions from what its packets touch."""
-    sizes = dict.fromkeys(range(NUM_REGIONS), 0)
-    written = 0
-    for packet in packets:
-        for access in footprint(packet):
-            sizes[access.region] = max(sizes[access.region], access.end)
-            written |= access.is_write << access.region
-    internal = {Region.SPM, Region.WBUF}
+    sizes, written = region_sizes(packets)
     fields: dict[str, FieldValue] = {
         "abi_major": ABI_MAJOR,
         "abi_minor": ABI_MINOR,
@@ -224,8 +220,8 @@ def _check_packet(machine: Machine, packets: list[Packet]) -> Packet:
         "capabilities": int(_capabilities(packets)),
         "spm_bytes": sizes[Region.SPM],
         "wbuf_bytes": sizes[Region.WBUF],
-        "write_mask": written & ~(1 << Region.SPM | 1 << Region.WBUF),
-        **{f"region{i}_bytes": size for i, size in sizes.items() if i not in internal},
+        "write_mask": written,
+        **{f"region{i}_bytes": size for i, size in enumerate(sizes) if i not in INTERNAL},
     }
     return Packet(Opcode.CHECK, fields)
 

@@ -399,6 +399,7 @@ class _Selector:
 
     def _operands(self, op: Op) -> tuple[Value, Value, bool]:
         """Both operands, the repeated one second; whether they were swapped for that."""
+        require(op.result.type.dtype is DType.I8, Reason.DTYPE)
         lhs, rhs = (self.moving(value) for value in op.operands)
         result = map_shape(op.result.type)
         if map_shape(lhs.type) == result and repeats(rhs.type, op.result.type):

@@ -15,6 +15,7 @@ from lepton_cc.codegen.npu.convolution_packet import (
     convolution_packet,
 )
 from lepton_cc.codegen.npu.cycles import ExceedsCapacity, ceil_div, packet_cycles
+from lepton_cc.codegen.npu.isa.family import Member
 from lepton_cc.codegen.npu.isa.packets import Encoding, Opcode
 from lepton_cc.codegen.npu.layers import ConvLayer
 from lepton_cc.codegen.npu.layout import dense_layout
@@ -78,6 +79,13 @@ def _modes(machine: Machine, layer: ConvLayer) -> Iterator[tuple[int, int]]:
     yield from ((mode, stage) for mode in range(len(member.modes)) for stage in stages)
 
 
+def array_width(member: Member, layer: ConvLayer, mode: int) -> int:
+    """Output channels that the array computes at a time: the order of a slice's weights."""
+    if layer.depthwise:
+        return member.depthwise_modes[mode].channels
+    return member.modes[mode].outputs
+
+
 def weights_per_output(layer: ConvLayer) -> int:
     """Weights of the (last) stage that one output channel has."""
     shape = layer.weights.values.shape
@@ -88,11 +96,7 @@ def _tilings(
     machine: Machine, layer: ConvLayer, rows: Rows, mode: int, stage_mode: int, *, striped: bool
 ) -> Iterator[Tiling]:
     member = machine.member
-    conv_width, depthwise_width = (
-        member.modes[mode % len(member.modes)].outputs,
-        member.depthwise_modes[mode % len(member.depthwise_modes)].channels,
-    )
-    width = depthwise_width if layer.depthwise else conv_width
+    width = array_width(member, layer, mode)
     channel_bytes = CHANNEL_BYTES + weights_per_output(layer)
     outputs = layer.weights.num_outputs
     limits = (

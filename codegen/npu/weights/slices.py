@@ -90,16 +90,30 @@ def encode_slice(
     """
     sizes = slice_sizes(weights, tile=tile, groups=groups, lanes=lanes, allowed=allowed)
     smallest = min(sizes, key=lambda encoding: (sizes[encoding], encoding))
-    (best,) = slice_candidates(
+    return slice_as(smallest, weights, scales, biases, tile=tile, groups=groups, lanes=lanes)
+
+
+def slice_as(
+    encoding: Encoding,
+    weights: Weights,
+    scales: Scales,
+    biases: Biases,
+    *,
+    tile: int,
+    groups: int,
+    lanes: int,
+) -> WeightSlice:
+    """The slice in an encoding that can hold it; the arguments are those of `encode_slice`."""
+    (made,) = slice_candidates(
         weights,
         scales,
         biases,
         tile=tile,
         groups=groups,
         lanes=lanes,
-        allowed=frozenset({smallest}),
+        allowed=frozenset({encoding}),
     )
-    return best
+    return made
 
 
 def slice_sizes(
