@@ -17,6 +17,7 @@ from lepton_cc.passes.quantize.pools import RULES as POOLS
 from lepton_cc.passes.quantize.recurrent import RULES as RECURRENT
 from lepton_cc.passes.quantize.resampling import RULES as RESAMPLING
 from lepton_cc.passes.quantize.signed import RULES as SIGNED
+from lepton_cc.passes.quantize.signed_sums import RULES as SIGNED_SUMS
 from lepton_cc.passes.quantize.softmax import RULES as SOFTMAX
 from lepton_cc.passes.quantize.sums import RULES as SUMS
 from lepton_cc.passes.quantize.tables import RULES as TABLES
@@ -35,8 +36,9 @@ _RULES: tuple[Rule, ...] = (
     # After the requantizations and clamps that a chain may be.
     *WIDE_FUNCTIONS,
     *WIDE_CONTRACTIONS,
-    # Sums of unsigned integers stay so: what is not one by now becomes signed.
+    # Sums of unsigned integers become signed where that changes none; the rest in any case.
     *SIGNED,
+    *SIGNED_SUMS,
     *POOLS,
     *RESAMPLING,
     *SOFTMAX,

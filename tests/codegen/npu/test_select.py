@@ -23,7 +23,7 @@ from lepton_cc.ir.graph import Graph, Value
 from lepton_cc.ir.interpreter import interpret
 from lepton_cc.ir.ops.conv import Conv
 from lepton_cc.ir.ops.elementwise import Binary, Clamp
-from lepton_cc.ir.ops.integer import Range, Requantize
+from lepton_cc.ir.ops.integer import QuantizedMul, Range, Requantize
 from lepton_cc.ir.ops.matmul import MatMul
 from lepton_cc.ir.ops.movement import Gather, Slice
 from lepton_cc.ir.ops.pointwise_functions import BinaryFunction
@@ -172,6 +172,11 @@ def _words(net: Network) -> Value:
     return net.op(Requantize(Range.whole(DType.I16, 0)), image(net), scale)
 
 
+def _unsigned_product(net: Network) -> Value:
+    kind = QuantizedMul(3, -4, 0.009, Range.whole(DType.U8, 7))
+    return net.op(kind, image(net), image(net))
+
+
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
@@ -194,6 +199,7 @@ def _words(net: Network) -> Value:
         ),
         (lambda net: net.op(MaxPool(_window(2)), unsigned(net, 1, 4, 4, 2)), Reason.DTYPE),
         (_words, Reason.DTYPE),
+        (_unsigned_product, Reason.DTYPE),
         (_sums_read_twice, Reason.NOT_REQUANTIZED),
         (_product_with_offset, Reason.NOT_REQUANTIZED),
         (lambda net: net.table(net.input(1, 70000)), Reason.SHAPE),
