@@ -17,6 +17,7 @@ _COMMANDS: Mapping[str, str] = {
     "blame": "lepton_cc.cli.blame_command",
     "bench": "lepton_cc.cli.bench_command",
     "compress": "lepton_cc.cli.compress_command",
+    "distill": "lepton_cc.cli.distill_command",
     "opt": "lepton_cc.cli.opt_command",
     "targets": "lepton_cc.cli.listing_commands",
     "ops": "lepton_cc.cli.listing_commands",

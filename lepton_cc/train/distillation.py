@@ -17,20 +17,24 @@ from lepton_cc.train.lepton_optimizer import LeptonOptimizer
 # Pruning ends after this share of the steps; the rest is for what stays.
 _PRUNING_SHARE = 0.5
 _WARM_UP_SHARE = 0.05
-_LARGEST_NORM = 5.0
+# Of parameters that are zero at first.
+_SMALLEST_SIZE = 1e-3
+# Learned scales are logarithms, whose steps are relative as they are.
+_SHARE_OF_SCALES = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """How long and how fast to train: Adam, its rate rising at first, then falling as a cosine.
 
+    learning_rate: the largest step of a weight, as a share of its tensor's root mean square.
     label_weight: the share of the labels' loss, if there are labels. The same seed gives the same
     student on the same machine with the same number of threads.
     """
 
     epochs: int = 30
     batch: int = 128
-    learning_rate: float = 1e-3
+    learning_rate: float = 1e-2
     temperature: float = 4.0
     label_weight: float = 0.3
     seed: int = 0
@@ -109,10 +113,10 @@ class _Training:
         self, sparsity: float, scheme: WeightScheme | None, progress: Callable[[str], None] | None
     ) -> tuple[Graph, TrainingRecord]:
         schedule, count = self._schedule, len(self._lesson.inputs[0])
-        adam = torch.optim.Adam(self._student.trained.parameters(), lr=schedule.learning_rate)
+        adam = torch.optim.Adam(_groups(self._student, schedule.learning_rate))
         optimizer = LeptonOptimizer.of(self._student, adam)
         if scheme is not None:
-            optimizer.quantize(scheme)
+            optimizer.quantize(scheme, schedule.learning_rate * _SHARE_OF_SCALES)
         steps = schedule.epochs * math.ceil(count / schedule.batch)
         if sparsity:
             optimizer.set_compression(sparsity, max(round(steps * _PRUNING_SHARE), 1))
@@ -125,7 +129,6 @@ class _Training:
                 optimizer.zero_grad()
                 loss = self._loss(chosen)
                 loss.backward()
-                torch.nn.utils.clip_grad_norm_(self._student.parameters(), _LARGEST_NORM)
                 optimizer.step()
                 rates.step()
                 total += float(loss.detach()) * len(chosen)
@@ -185,6 +188,19 @@ class _Training:
             None if labels is None else _share(taught == labels),
             None if labels is None else _share(learned == labels),
         )
+
+
+def _groups(module: GraphModule, rate: float) -> list[dict[str, object]]:
+    """A group for each parameter, with a rate that is relative to its root mean square.
+
+    Folded batch normalizations and unscaled inputs leave weights of very different size, while Adam
+    moves all by the same amount. Shazeer and Stern, Adafactor (2018), section 8.
+    """
+    sizes = (one.detach().square().mean().sqrt() for one in module.trained.parameters())
+    return [
+        {"params": [one], "lr": rate * max(float(size), _SMALLEST_SIZE)}
+        for one, size in zip(module.trained.parameters(), sizes, strict=True)
+    ]
 
 
 def _share(same: torch.Tensor) -> float:

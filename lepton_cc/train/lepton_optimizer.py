@@ -60,8 +60,8 @@ class LeptonOptimizer:
             raise UsageError(f"{asked} is none of {known}") from None
         self.quantize(scheme)
 
-    def quantize(self, scheme: WeightScheme) -> None:
-        """The same by the scheme.
+    def quantize(self, scheme: WeightScheme, scale_rate: float | None = None) -> None:
+        """The same by the scheme; `scale_rate` is the learning rate of scales, if it is another.
 
         Raises:
             UsageError: the model is quantized already.
@@ -71,7 +71,8 @@ class LeptonOptimizer:
             raise UsageError("the model is quantized already")
         added = self._module.quantize(scheme)
         if added:
-            self.optimizer.add_param_group({"params": added, "weight_decay": 0.0})
+            rate = {} if scale_rate is None else {"lr": scale_rate}
+            self.optimizer.add_param_group({"params": added, "weight_decay": 0.0, **rate})
 
     def set_compression(self, ratio: float, steps: int = DEFAULT_STEPS) -> None:
         """Prunes gradually: after `steps` further steps a share `ratio` of the weights is zero.

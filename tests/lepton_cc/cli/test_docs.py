@@ -12,6 +12,7 @@ from lepton_cc.linking import find_toolchain
 from tests.lepton_cc.cli.command_line import compile_, tool
 
 PAGES = ("README.md", "docs/cli.md")
+COMMANDS = ("run", "inspect", "verify", "eval", "blame", "bench", "compress", "distill", "opt")
 COMMAND = re.compile(r"^    (lepton(?:-cc)?) (.+)$", re.MULTILINE)
 PYTHON = re.compile(r"(?:^    .*\n|^\n)+", re.MULTILINE)
 
@@ -55,8 +56,7 @@ def test_python_runs(
 def test_options_are_those_that_exist(project_root: Path) -> None:
     text = "".join((project_root / page).read_text(encoding="utf-8") for page in PAGES)
     help_text = compile_("--help").output + "".join(
-        tool(name, "--help").output
-        for name in ("run", "inspect", "verify", "eval", "blame", "bench", "compress", "opt")
+        tool(name, "--help").output for name in COMMANDS
     )
     named = set(re.findall(r"(--[a-z][a-z-]+)", text)) - {"--help"}
     assert [option for option in sorted(named) if option not in help_text] == []

@@ -1,0 +1,158 @@
+"""`lepton distill MODEL --data DATA.npz`: trains a compressed student of a model, with PyTorch."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lepton_cc.cli import options
+from lepton_cc.cli.guard import GuardedCommand
+from lepton_cc.cli.progress import progress
+from lepton_cc.cli.tables import print_table
+
+if TYPE_CHECKING:
+    from lepton_cc.compression.result import Compression
+
+
+@click.command(cls=GuardedCommand)
+@click.argument("model", type=options.FILE, metavar="MODEL.onnx")
+@click.option(
+    "--data",
+    type=options.FILE,
+    required=True,
+    metavar="DATA.npz",
+    help="Samples of the inputs, to train on: thousands of them.",
+)
+@click.option(
+    "--student",
+    metavar="SHARE|FILE.onnx",
+    help="Who learns: the model with this share of its channels, or another model "
+    "[default: the model itself].",
+)
+@click.option(
+    "--sparsity",
+    default=0.0,
+    show_default=True,
+    metavar="SHARE",
+    help="Share of the weights that become zero.",
+)
+@click.option(
+    "--quantize",
+    type=click.Choice(["none", *options.SCHEMES]),
+    default="none",
+    show_default=True,
+    help="Bits of weights, and of activations, that it learns to live with.",
+)
+@click.option(
+    "--labels",
+    default="",
+    metavar="NAME",
+    help="The array with the classes of the samples [default: the original's outputs are all].",
+)
+@click.option("--epochs", default=30, show_default=True, metavar="N", help="How often to see all.")
+@click.option("--batch", default=128, show_default=True, metavar="N", help="Samples in a step.")
+@click.option(
+    "--learning-rate",
+    default=0.01,
+    show_default=True,
+    metavar="X",
+    help="The largest step of a weight, as a share of its tensor's root mean square.",
+)
+@click.option(
+    "--temperature",
+    default=4.0,
+    show_default=True,
+    metavar="T",
+    help="By which logits are divided before they are compared.",
+)
+@click.option(
+    "--label-weight",
+    default=0.3,
+    show_default=True,
+    metavar="SHARE",
+    help="Of the labels' loss, if there are labels.",
+)
+@click.option("--flip", is_flag=True, help="Mirror half of the images, left to right.")
+@click.option(
+    "--shift", default=0, metavar="N", help="Move images by up to so many pixels [default: 0]."
+)
+@click.option("--seed", default=0, show_default=True, metavar="N", help="Of everything random.")
+@options.divide_by
+@options.dims
+@click.option("--name", default="", metavar="IDENT", help="Of the files [default: the model's].")
+@click.option(
+    "-o", "out", type=options.FILE, metavar="DIR", help="Write there [default: build/NAME]."
+)
+@options.as_json
+def distill(
+    *,
+    model: Path,
+    data: Path,
+    student: str | None,
+    sparsity: float,
+    quantize: str,
+    labels: str,
+    epochs: int,
+    batch: int,
+    learning_rate: float,
+    temperature: float,
+    label_weight: float,
+    flip: bool,
+    shift: int,
+    seed: int,
+    divide_by: float,
+    dims: tuple[str, ...],
+    name: str,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Trains a compressed student to give what the model gives; needs the extra `train`.
+
+    Writes NAME.lir, NAME.onnx and report.json as `lepton compress` does.
+    """
+    from lepton_cc.evaluation.data import ArrayForm
+    from lepton_cc.ir.diagnostics import Refused
+    from lepton_cc.passes.quantize.weight_rounding import WeightScheme
+    from lepton_cc.train.augmentation import Augmentation
+    from lepton_cc.train.distill import DistillOptions
+    from lepton_cc.train.distill import distill as distill_model
+    from lepton_cc.train.distillation import Schedule
+
+    chosen = DistillOptions(
+        _student(student),
+        sparsity,
+        None if quantize == "none" else WeightScheme(quantize),
+        labels,
+        Schedule(epochs, batch, learning_rate, temperature, label_weight, seed),
+        Augmentation(flip, shift),
+        ArrayForm(divide_by),
+    )
+    with progress(quiet=as_json) as tell:
+        done = distill_model(model, data, chosen, dims=options.read_dims(dims), progress=tell)
+    stem = name or model.stem
+    written = done.save(out or Path("build") / stem, stem)
+    if as_json:
+        click.echo(json.dumps(done.report(), indent=2, ensure_ascii=False))
+    else:
+        _print(done, written)
+    if done.problems:
+        raise Refused(done.problems)
+
+
+def _student(word: str | None) -> float | Path | None:
+    if word is None:
+        return None
+    try:
+        return float(word)
+    except ValueError:
+        return Path(word)
+
+
+def _print(done: "Compression", written: tuple[Path, ...]) -> None:
+    for stage in done.stages:
+        table = stage.result.table
+        if table is not None:
+            print_table(f"{table.title} in {stage.seconds:.0f} s", table.headings, table.rows)
+    for path in written:
+        click.echo(f"wrote {path}")

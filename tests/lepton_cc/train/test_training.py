@@ -1,0 +1,342 @@
+"""Training with PyTorch: what is trained is what the interpreter, ONNX Runtime and our code run.
+
+All in one file, and PyTorch only inside of tests: importing it takes a second and a half.
+"""
+
+import importlib.util
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+import lepton_cc
+from lepton_cc.ir.builder import GraphBuilder
+from lepton_cc.ir.diagnostics import Refused, ToolchainError, UsageError
+from lepton_cc.ir.dtype import DType
+from lepton_cc.ir.graph import Graph, Value
+from lepton_cc.ir.interpreter import interpret
+from lepton_cc.ir.ops.conv import Conv
+from lepton_cc.ir.ops.elementwise import Binary, Clamp, Unary
+from lepton_cc.ir.ops.matmul import MatMul
+from lepton_cc.ir.ops.movement import Broadcast, Concat, Pad, PadMode, Reshape, Slice, Transpose
+from lepton_cc.ir.ops.normalization import LayerNorm, RmsNorm
+from lepton_cc.ir.ops.pointwise_functions import BinaryFunction, UnaryFunction
+from lepton_cc.ir.ops.pool import AveragePool, MaxPool
+from lepton_cc.ir.ops.reduce import ArgFunction, ArgReduce, Reduce, ReduceFunction, Softmax
+from lepton_cc.ir.ops.window import Window
+from lepton_cc.ir.types import TensorType
+from lepton_cc.passes.quantize.weight_rounding import WeightScheme
+from tests.lepton_cc.cli.command_line import tool
+
+GENERATOR = np.random.default_rng(7)
+IMAGE = (1, 6, 5, 4)
+UNEVEN = Window((3, 2), (2, 1), (1, 1), (0, 1), (1, 0))
+
+
+@pytest.fixture(scope="module")
+def torch() -> Any:
+    module = pytest.importorskip("torch", reason="the extra `train` is not installed")
+    module.set_num_threads(1)
+    return module
+
+
+def normal(*dims: int) -> Any:
+    return GENERATOR.standard_normal(dims).astype(np.float32)
+
+
+def one_op(dims: tuple[int, ...], add: Callable[[GraphBuilder, Value], Value]) -> Graph:
+    builder = GraphBuilder("one_op")
+    x = builder.input("x", TensorType(DType.F32, dims))
+    y = add(builder, x)
+    return builder.finish((y,), ("y",))
+
+
+OPS: dict[str, Graph] = {
+    "conv": one_op(
+        IMAGE, lambda b, x: b.emit(Conv(UNEVEN), x, b.constant(normal(3, 2, 4, 5)), None)
+    ),
+    "grouped": one_op(
+        IMAGE,
+        lambda b, x: b.emit(
+            Conv(Window((3, 3), (1, 1), (2, 1), (2, 1), (2, 1)), 2),
+            x,
+            b.constant(normal(3, 3, 2, 6)),
+            b.constant(normal(6)),
+        ),
+    ),
+    "depthwise": one_op(
+        (1, 7, 4),
+        lambda b, x: b.emit(
+            Conv(Window((3,), (1,), (1,), (1,), (1,)), 4), x, b.constant(normal(3, 1, 4))
+        ),
+    ),
+    "matmul": one_op(
+        (1, 6), lambda b, x: b.emit(MatMul(), x, b.constant(normal(6, 3)), b.constant(normal(3)))
+    ),
+    "stacked": one_op(
+        (1, 2, 3, 6), lambda b, x: b.emit(MatMul(), x, b.emit(Transpose((0, 1, 3, 2)), x))
+    ),
+    "relu": one_op(IMAGE, lambda b, x: b.emit(Clamp(0.0, math.inf), x)),
+    "clip": one_op(IMAGE, lambda b, x: b.emit(Clamp(-0.5, 0.75), x)),
+    "max": one_op(IMAGE, lambda b, x: b.emit(MaxPool(UNEVEN), x)),
+    "mean": one_op(IMAGE, lambda b, x: b.emit(AveragePool(UNEVEN), x)),
+    "mean_with_padding": one_op(
+        IMAGE, lambda b, x: b.emit(AveragePool(UNEVEN, count_padding=True, uncounted=(1, 0)), x)
+    ),
+    "softmax": one_op(IMAGE, lambda b, x: b.emit(Softmax(2), x)),
+    "log_softmax": one_op(IMAGE, lambda b, x: b.emit(Softmax(3, log=True), x)),
+    "reshape": one_op(IMAGE, lambda b, x: b.emit(Reshape((1, 30, 4)), x)),
+    "broadcast": one_op((1, 1, 4), lambda b, x: b.emit(Broadcast((1, 3, 4)), x)),
+    "concat": one_op(IMAGE, lambda b, x: b.emit(Concat(3), x, b.emit(Clamp(0.0, 1.0), x))),
+    "slice": one_op(IMAGE, lambda b, x: b.emit(Slice((0, 1, 0, 2), (1, 2, 5, 1), (1, 3, 1, 1)), x)),
+    "pad": one_op(
+        IMAGE,
+        lambda b, x: b.emit(
+            Pad((0, 1, 0, 2), (0, 0, 3, 0)), x, b.constant(np.asarray(0.5, np.float32))
+        ),
+    ),
+    "reduce_mean": one_op(
+        IMAGE, lambda b, x: b.emit(Reduce(ReduceFunction.MEAN, (1, 2), keep_dims=False), x)
+    ),
+    "layer_norm": one_op(
+        IMAGE, lambda b, x: b.emit(LayerNorm(3), x, b.constant(normal(4)), b.constant(normal(4)))
+    ),
+    "rms_norm": one_op(IMAGE, lambda b, x: b.emit(RmsNorm(2), x, b.constant(normal(5, 4)))),
+    "gelu": one_op(IMAGE, lambda b, x: b.emit(Unary(UnaryFunction.GELU), x)),
+    "sigmoid": one_op(IMAGE, lambda b, x: b.emit(Unary(UnaryFunction.SIGMOID), x)),
+    "mul": one_op(
+        IMAGE, lambda b, x: b.emit(Binary(BinaryFunction.MUL), b.constant(normal(5, 1)), x)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_ops_are_the_interpreters(torch: Any, name: str) -> None:
+    from lepton_cc.train.graph_module import GraphModule
+
+    graph = OPS[name]
+    module = GraphModule(graph)
+    x = normal(3, *graph.inputs[0].type.dims[1:])
+    given = torch.from_numpy(x).requires_grad_()
+    (y,) = module(given)
+    for number in range(3):
+        expected = interpret(graph, {"x": x[number : number + 1]})["y"]
+        np.testing.assert_allclose(y[number : number + 1].detach(), expected, atol=1e-5)
+    torch.square(y).sum().backward()
+    assert all(float(p.grad.abs().sum()) > 0 for p in module.parameters())
+    assert float(given.grad.abs().sum()) > 0
+
+
+def test_all_that_is_not_trained_is_named(torch: Any) -> None:
+    from lepton_cc.train.graph_module import GraphModule
+
+    builder = GraphBuilder("refused")
+    x = builder.input("x", TensorType(DType.F32, (1, 4)))
+    mixed = builder.emit(Reshape((2, 2)), x)
+    edge = builder.emit(Pad((0, 1), (0, 0), PadMode.EDGE), x)
+    best = builder.emit(ArgReduce(ArgFunction.ARGMAX, 1), edge)
+    graph = builder.finish((mixed, best), ("mixed", "best"))
+    with pytest.raises(Refused) as refused:
+        GraphModule(graph)
+    assert [one.message for one in refused.value.diagnostics] == [
+        "reshape cannot be trained: it mixes the samples of a batch",
+        "pad cannot be trained: padding of mode edge has no form that is trained",
+        "argmax cannot be trained: it has no form that is trained",
+    ]
+
+
+def digits(project_root: Path) -> tuple[Any, Any]:
+    samples = np.load(project_root / "models" / "digits_samples.npz")
+    return samples["x"].reshape(-1, 1, 8, 8), samples["y"].astype(np.int64)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("weight_bits", "activation_bits"), [(8, 8), (4, 8), (8, 16)])
+def test_rounding_is_the_quantizers(
+    torch: Any, project_root: Path, tmp_path: Path, weight_bits: int, activation_bits: int
+) -> None:
+    from lepton_cc.train.lepton_model import LeptonModel
+    from lepton_cc.train.lepton_optimizer import LeptonOptimizer
+
+    model = LeptonModel(project_root / "models" / "digits_dscnn.onnx")
+    sgd = torch.optim.SGD(model.parameters(), lr=0.01)
+    optimizer = LeptonOptimizer(model.parameters(), sgd)
+    optimizer.set_quantization(weight_bits, activation_bits)
+    with pytest.raises(Refused, match="run the model on a batch"):
+        model.graph()
+    images, labels = digits(project_root)
+    losses = []
+    for _ in range(4):
+        optimizer.zero_grad()
+        given = model(torch.from_numpy(images[:40]))
+        loss = torch.nn.functional.cross_entropy(given, torch.from_numpy(labels[:40]))
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0]
+    model.eval()
+    trained = model(torch.from_numpy(images[40:44])).detach().numpy()
+    model.export(tmp_path / "digits.onnx")
+    plain = onnxruntime.SessionOptions()
+    plain.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(str(tmp_path / "digits.onnx"), plain)
+    graph = model.graph()
+    (name,) = graph.output_names
+    feeds = [{graph.inputs[0].name: images[number : number + 1]} for number in range(40, 44)]
+    for feed, expected in zip(feeds, trained, strict=True):
+        np.testing.assert_allclose(interpret(graph, feed)[name][0], expected, atol=1e-5)
+        np.testing.assert_allclose(session.run(None, feed)[0][0], expected, atol=1e-5)
+    if (weight_bits, activation_bits) == (4, 8):
+        compiled = lepton_cc.compile(tmp_path / "digits.onnx", target="x86-64", opt=1)
+        step = float(np.ptp(trained)) / 128
+        for feed, expected in zip(feeds, trained, strict=True):
+            np.testing.assert_allclose(compiled.run(feed)[name][0], expected, atol=2 * step)
+
+
+def test_a_module_is_pruned_in_a_loop(torch: Any, tmp_path: Path) -> None:
+    from lepton_cc.train.lepton_model import LeptonModel
+    from lepton_cc.train.lepton_optimizer import LeptonOptimizer
+
+    torch.manual_seed(1)
+    nn = torch.nn
+    module = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(128, 5)
+    )
+    x = torch.randn(32, 3, 4, 4)
+    wanted = torch.randint(0, 5, (32,))
+    model = LeptonModel(module, (x,))
+    torch.testing.assert_close(model(x), module.eval()(x), atol=1e-5, rtol=1e-5)
+    adam = torch.optim.Adam(model.parameters(), lr=0.02)
+    optimizer = LeptonOptimizer(model.parameters(), adam)
+    optimizer.set_compression(ratio=0.75, steps=10)
+    shares, losses, zeros = [], [], []
+    for _ in range(16):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), wanted)
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+        shares.append(model.sparsity)
+        zeros.append([one == 0 for one in model.computation.prunable_weights()])
+    assert losses[-1] < 0.8 * losses[0]
+    assert shares == sorted(shares)
+    assert shares[9:] == [pytest.approx(0.75, abs=1e-3)] * 7
+    assert all(
+        torch.equal(before, after) for before, after in zip(zeros[9], zeros[-1], strict=True)
+    )
+    model.export(tmp_path / "pruned.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "pruned.onnx"))
+    compiled = lepton_cc.compile(tmp_path / "pruned.onnx", target="x86-64")
+    feed = {"input": x[:1].numpy()}
+    expected = model(x[:1]).detach().numpy()
+    np.testing.assert_allclose(session.run(None, feed)[0], expected, atol=1e-5)
+    np.testing.assert_allclose(compiled.run(feed)["output"], expected, atol=1e-5)
+
+
+def test_what_makes_no_sense_is_said(torch: Any, project_root: Path) -> None:
+    from lepton_cc.train.lepton_model import LeptonModel
+    from lepton_cc.train.lepton_optimizer import LeptonOptimizer
+
+    model = LeptonModel(project_root / "models" / "digits_cnn.onnx")
+    sgd = torch.optim.SGD(model.parameters(), lr=0.01)
+    optimizer = LeptonOptimizer(model.parameters(), sgd)
+    for wrong, text in (
+        (lambda: LeptonModel(torch.nn.ReLU()), "example_inputs"),
+        (lambda: LeptonOptimizer(list(model.parameters()), sgd), r"model\.parameters\(\)"),
+        (lambda: optimizer.set_quantization(3, 8), "w3a8 is none of"),
+        (lambda: optimizer.set_compression(1.5), "between 0 and 1"),
+    ):
+        with pytest.raises(UsageError, match=text):
+            wrong()
+
+
+def test_images_are_mirrored_and_moved(torch: Any) -> None:
+    from lepton_cc.train.augmentation import Augmentation
+
+    image = torch.arange(1.0, 13.0).reshape(1, 1, 3, 4)
+    generator = torch.Generator().manual_seed(3)
+    seen = Augmentation(flip=True, shift=1)(image.expand(200, 1, 3, 4), generator)
+    wide = torch.nn.functional.pad(torch.stack([image[0], image[0].flip(2)]), [1] * 4)
+    possible = {
+        tuple(one[0, row : row + 3, column : column + 4].reshape(-1).tolist())
+        for one in wide
+        for row in range(3)
+        for column in range(3)
+    }
+    assert {tuple(one.reshape(-1).tolist()) for one in seen} == possible
+    with pytest.raises(UsageError, match="only images"):
+        Augmentation(shift=1)(torch.zeros(2, 5), generator)
+
+
+@pytest.mark.slow
+def test_a_smaller_student_is_distilled(torch: Any, project_root: Path, tmp_path: Path) -> None:
+    images, labels = digits(project_root)
+    np.savez(tmp_path / "data.npz", image=images, y=labels)
+    model = project_root / "models" / "digits_dscnn.onnx"
+    data, out = tmp_path / "data.npz", tmp_path / "out"
+    arguments = ["--student", "0.5", "--quantize", "w8a8", "--sparsity", "0.5"]
+    arguments += ["--labels", "y", "--epochs", "3", "--batch", "20", "--shift", "1"]
+    result = tool("distill", model, "--data", data, *arguments, "-o", out)
+    assert result.exit_code == 0, result.output
+    assert "accuracy on this data" in result.output
+    (stage,) = json.loads((out / "report.json").read_text())["stages"]
+    assert stage["num_macs"] < 0.7 * stage["num_macs_before"]
+    assert stage["zeros"] == pytest.approx(0.5, abs=0.01)
+    assert stage["losses"][-1] < 0.85 * stage["losses"][0]
+    compiled = lepton_cc.compile(out / "digits_dscnn.onnx", target="x86-64", opt=1)
+    right = [
+        int(np.argmax(next(iter(compiled.run({"image": one[None]}).values())))) == label
+        for one, label in zip(images, labels, strict=True)
+    ]
+    assert abs(np.mean(right) - stage["accuracy"]) <= 0.03
+
+
+def test_the_same_seed_gives_the_same_student(torch: Any, project_root: Path) -> None:
+    from lepton_cc.train.augmentation import Augmentation
+    from lepton_cc.train.distillation import Lesson, Schedule, train
+    from lepton_cc.train.torch_import import trainable_graph
+
+    images, _ = digits(project_root)
+    lesson = Lesson((torch.from_numpy(images[:32]),), None, Augmentation(shift=1))
+    graph = trainable_graph(project_root / "models" / "digits_cnn.onnx")
+    made = [
+        train(graph, graph, lesson, Schedule(1, 16, seed=seed), 0.5, WeightScheme.W4A8)[0]
+        for seed in (5, 5, 6)
+    ]
+    assert made[0] == made[1]
+    assert made[0] != made[2]
+
+
+def test_distilling_nothing_is_refused(torch: Any, project_root: Path, tmp_path: Path) -> None:
+    images, _ = digits(project_root)
+    np.savez(tmp_path / "data.npz", image=images)
+    model, data = project_root / "models" / "digits_cnn.onnx", tmp_path / "data.npz"
+    for options, code, text in (
+        ((), 2, "nothing would be smaller"),
+        (("--sparsity", "0.5", "--labels", "y"), 1, "labels 'y' are not in the data"),
+        (("--student", project_root / "models" / "digits_gru.onnx"), 1, "cannot be trained"),
+    ):
+        result = tool("distill", model, "--data", data, *options, "-o", tmp_path / "out")
+        assert (result.exit_code, text in result.output) == (code, True), result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_pytorch_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "torch" else find_spec(name)
+    )
+    path = find_spec("lepton_cc")
+    assert path is not None
+    assert path.origin is not None
+    source = Path(path.origin).parent / "train" / "__init__.py"
+    spec = importlib.util.spec_from_file_location("train_without_torch", source)
+    assert spec is not None
+    assert spec.loader is not None
+    with pytest.raises(ToolchainError, match=r"lepton-cc\[train\]"):
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
