@@ -31,10 +31,7 @@ def fit_layer(
     Kennard, Ridge Regression, 1970). Columns with the same zeros are solved together.
     """
     used = moments if bias is None else moments.centered()
-    size = used.gram.shape[-1]
-    variance = np.einsum("gkk->g", used.gram)[:, None, None] / size
-    ridge = damping * np.where(variance > 0, variance, 1.0)
-    hessian, target = used.gram + ridge * np.eye(size), used.cross + ridge * weights
+    hessian, target = _normal_equations(weights, used, damping)
     solved = np.stack(
         [
             _masked(one, goal, given != 0)
@@ -44,6 +41,23 @@ def fit_layer(
     before = _error_with_bias(weights, bias, moments)
     found = None if bias is None else moments.best_bias(solved)
     return LinearFit(solved, found, before, used.relative_error(solved))
+
+
+def damped(gram: Array, damping: float = _DAMPING) -> Array:
+    """[G, K, K] with a small multiple of the mean variance added to it: positive definite."""
+    size = gram.shape[-1]
+    variance = np.einsum("gkk->g", gram)[:, None, None] / size
+    return np.asarray(gram + damping * np.where(variance > 0, variance, 1.0) * np.eye(size))
+
+
+def ridge_target(weights: Array, moments: FitMoments, damping: float = _DAMPING) -> Array:
+    """The weights [G, K, O] without zeros that miss the least of y, near to the given ones."""
+    return np.linalg.solve(*_normal_equations(weights, moments, damping))
+
+
+def _normal_equations(weights: Array, moments: FitMoments, damping: float) -> tuple[Array, Array]:
+    hessian = damped(moments.gram, damping)
+    return hessian, moments.cross + (hessian - moments.gram) @ weights
 
 
 def _error_with_bias(weights: Array, bias: Array | None, moments: FitMoments) -> float:

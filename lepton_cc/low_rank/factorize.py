@@ -1,0 +1,269 @@
+"""`factorize`: a float graph, samples and a budget in; a graph with thinner layers out.
+
+First every layer is measured as it is and the budget divided; then layers are split in order of
+depth, each fitted to the original's outputs on what the layers before it became.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lepton_cc.calibration.data import CalibrationData, CalibrationSource, calibration_data
+from lepton_cc.calibration.float_run import InnerRun, inner_run
+from lepton_cc.ir.diagnostics import Code, UsageError, refuse
+from lepton_cc.ir.graph import Graph, Op
+from lepton_cc.ir.ops.conv import Conv
+from lepton_cc.ir.ops.matmul import MatMul
+from lepton_cc.ir.tensor import Array
+from lepton_cc.levels import BEFORE_QUANTIZATION
+from lepton_cc.low_rank.options import LowRankLayer, LowRankOptions, LowRankResult
+from lepton_cc.passes.low_rank.allocate import Choices, allocate
+from lepton_cc.passes.low_rank.candidates import Candidate, candidates, has_paying_plan
+from lepton_cc.passes.low_rank.fit import FactorFit
+from lepton_cc.passes.low_rank.form import Cost, Plan, composed, cost, possible_forms
+from lepton_cc.passes.low_rank.split import split
+from lepton_cc.passes.manager import PassManager
+from lepton_cc.passes.prune.contraction_weights import constant_arrays, with_constants
+from lepton_cc.passes.quantize.insert_quantization import refuse_quantized
+from lepton_cc.passes.quantize.layer_moments import has_rows
+from lepton_cc.passes.reconstruct.depth import by_depth
+from lepton_cc.passes.reconstruct.least_squares import fit_layer
+from lepton_cc.passes.reconstruct.output_moments import (
+    FitMoments,
+    OutputMoments,
+    from_matrices,
+    matrices,
+    num_moments,
+)
+from lepton_cc.reconstruction.layers import MAX_MOMENTS
+
+# Sweeps over the factors of a plan that was chosen.
+_SWEEPS = 4
+
+
+def factorize(
+    imported: Graph, calibration: CalibrationSource, options: LowRankOptions
+) -> LowRankResult:
+    """Factorizes a float graph with samples of its inputs: an `.npz`, or arrays by input name.
+
+    Raises:
+        UsageError: an option makes no sense.
+        Refused: the model is quantized, has no layer that could be split, or the data do not fit.
+    """
+    refuse_quantized(imported)
+    prepared = PassManager(BEFORE_QUANTIZATION).run(imported)
+    return factorize_prepared(prepared, prepared, calibration_data(prepared, calibration), options)
+
+
+def factorize_prepared(
+    graph: Graph, original: Graph, data: CalibrationData, options: LowRankOptions
+) -> LowRankResult:
+    """Like `factorize`, of a prepared graph that is to give what `original` gives.
+
+    Both are one, or a layer of `graph` whose value `original` has in another shape, or not at all,
+    is fitted to what it gives itself.
+
+    Raises:
+        UsageError: an option makes no sense.
+        Refused: no layer could be split.
+    """
+    if not 0 < options.share < 1 or not 0 < options.max_error <= 1:
+        raise UsageError(
+            f"low rank: share={options.share} and max_error={options.max_error} must be between "
+            "0 and 1"
+        )
+    layers = _layers(graph, options.keep)
+    if all(layer.reason for layer in layers):
+        raise refuse(
+            Code.UNSUPPORTED_FORM,
+            "no layer of the model can be factorized: " + "; ".join(_reasons(layers)),
+            hint="prune or quantize it instead",
+        )
+    choices = _choices(graph, [one for one in layers if not one.reason], data, options)
+    whole = sum((one.cost for one in layers), Cost(0, 0))
+    wanted = round(options.share * options.budget.of(whole))
+    chosen = allocate(choices, wanted, options.budget)
+    known = {one.name: one for one in choices}
+    return _Factorization(graph, original, data, options, layers, known, chosen).run()
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """A contraction; `reason` says why it cannot be split."""
+
+    op: Op
+    reason: str
+
+    @property
+    def name(self) -> str:
+        return self.op.result.name
+
+    @property
+    def cost(self) -> Cost:
+        return cost(self.op, None)
+
+
+def _layers(graph: Graph, keep: tuple[str, ...]) -> list[_Layer]:
+    """All convolutions, and products with a constant."""
+    arrays = constant_arrays(graph)
+    found = []
+    for op in graph.ops:
+        if isinstance(op.kind, Conv | MatMul) and op.inputs[1] in arrays:
+            reads = [arrays.get(value) for value in op.inputs[1:]]
+            found.append(_Layer(op, _reason(op, reads, keep)))
+    return found
+
+
+def _reason(op: Op, constants: Sequence[Array | None], keep: tuple[str, ...]) -> str:
+    """Why a layer cannot be split; empty if it can."""
+    if op.result.name in keep:
+        return "it is to be kept"
+    if not possible_forms(op):
+        return "a depthwise window has no channels to share"
+    if any(one is None or one.dtype != np.float32 for one in constants):
+        return "its weights or its bias are not f32 constants"
+    if not has_rows(op):
+        return "its weights are a batch of matrices"
+    if not all(one is not None and np.all(np.isfinite(one)) for one in constants):
+        return "its weights are not finite"
+    if num_moments(op) > MAX_MOMENTS:
+        return "its second moments would take too much memory"
+    if not has_paying_plan(op):
+        return "too small: factors of any rank cost as much"
+    return ""
+
+
+def _reasons(layers: Sequence[_Layer]) -> list[str]:
+    return sorted({layer.reason for layer in layers})
+
+
+def _choices(
+    graph: Graph, layers: Sequence[_Layer], data: CalibrationData, options: LowRankOptions
+) -> list[Choices]:
+    """What each layer alone could become, the others being whole."""
+    arrays = constant_arrays(graph)
+    found = []
+    # Depth does not matter yet: as few runs of the samples as memory allows.
+    for stage in by_depth(graph, [layer.op for layer in layers], max_stages=1):
+        for op, moments in _observed(graph, _Targets(graph, graph), stage, data).items():
+            fit = FactorFit(op, matrices(op, arrays[op.inputs[1]]), moments)
+            found.append(Choices(op.result.name, candidates(op, fit, options.max_error)))
+    return found
+
+
+class _Targets:
+    """Where the wanted outputs of layers come from: the original, or the graph that was given."""
+
+    def __init__(self, original: Graph, given: Graph) -> None:
+        self._original, self._given = original, given
+        self._known = {value.name: value for op in original.ops for value in op.results}
+        self._own = {value.name: value for op in given.ops for value in op.results}
+
+    def runs(self, names: Sequence[str]) -> tuple[InnerRun, InnerRun]:
+        """Functions that give the values of these names, between the two of them."""
+        from_original = [name for name in names if self._is_alike(name)]
+        return (
+            inner_run(self._original, [self._known[name] for name in from_original]),
+            inner_run(self._given, [self._own[n] for n in names if n not in from_original]),
+        )
+
+    def _is_alike(self, name: str) -> bool:
+        return name in self._known and self._known[name].type == self._own[name].type
+
+
+def _observed(
+    graph: Graph, targets: _Targets, ops: Sequence[Op], data: CalibrationData
+) -> Mapping[Op, FitMoments]:
+    """Moments of what ops of `graph` read and should give, in one run of the samples."""
+    run = inner_run(graph, [op.inputs[0] for op in ops])
+    first, second = targets.runs([op.result.name for op in ops])
+    sums = {op: OutputMoments(op, data.num_samples) for op in ops}
+    for sample in data.samples():
+        values, goals = run(sample), {**first(sample), **second(sample)}
+        for op, one in sums.items():
+            one.observe(values[op.inputs[0].name], goals[op.result.name])
+    return {op: one.moments() for op, one in sums.items()}
+
+
+class _Factorization:
+    """The state of one walk through the layers, by depth."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        original: Graph,
+        data: CalibrationData,
+        options: LowRankOptions,
+        layers: Sequence[_Layer],
+        choices: Mapping[str, Choices],
+        chosen: Mapping[str, Candidate],
+    ) -> None:
+        self._prepared, self._graph = graph, graph
+        self._targets = _Targets(original, graph)
+        self._data, self._options, self._layers = data, options, layers
+        self._choices, self._chosen = choices, chosen
+        self._errors: dict[str, float] = {}
+
+    def run(self) -> LowRankResult:
+        """Splits what was chosen, and fits what follows to it."""
+        for stage in by_depth(self._prepared, [layer.op for layer in self._layers]):
+            names = [op.result.name for op in stage if self._is_touched(op)]
+            producers = {v.name: op for op in self._graph.ops for v in op.results}
+            ops = [producers[name] for name in names]
+            if ops:
+                for op, moments in _observed(self._graph, self._targets, ops, self._data).items():
+                    self._solve(op, moments)
+        records = tuple(self._record(layer) for layer in self._layers)
+        return LowRankResult(self._prepared, self._graph, records)
+
+    def _is_touched(self, op: Op) -> bool:
+        """Whether a layer is to be split, or to make up for one that was."""
+        if self._plan(op.result.name) is not None:
+            return True
+        uses = self._prepared.uses()
+        is_own = all(len(uses[value]) == 1 for value in op.inputs[1:])
+        is_small = has_rows(op) and num_moments(op) <= MAX_MOMENTS
+        has_changed = self._graph is not self._prepared
+        is_kept = op.result.name in self._options.keep
+        return self._options.refit and has_changed and is_own and is_small and not is_kept
+
+    def _plan(self, name: str) -> Plan | None:
+        candidate = self._chosen.get(name)
+        return None if candidate is None else candidate.plan
+
+    def _solve(self, op: Op, moments: FitMoments) -> None:
+        arrays = constant_arrays(self._graph)
+        weights = matrices(op, arrays[op.inputs[1]])
+        plan = self._plan(op.result.name)
+        if plan is None:
+            bias = arrays[op.inputs[2]] if len(op.inputs) > 2 else None
+            solved = fit_layer(weights, bias, moments)
+            changed = {op.inputs[1]: from_matrices(op, solved.weights)}
+            if solved.bias is not None:
+                changed[op.inputs[2]] = solved.bias.astype(np.float32)
+            self._graph = with_constants(self._graph, changed)
+            self._errors[op.result.name] = solved.error
+            return
+        fit = FactorFit(op, weights, moments)
+        made = fit.factors(plan, _SWEEPS)
+        full = composed(op, plan, made)
+        self._graph = split(self._graph, op, plan, made, moments.best_bias(full))
+        self._errors[op.result.name] = fit.moments.relative_error(full)
+
+    def _record(self, layer: _Layer) -> LowRankLayer:
+        plan = self._plan(layer.name)
+        reason = layer.reason
+        if plan is None and not reason:
+            reason = f"no rank that pays keeps its error below {self._options.max_error:g}"
+            if len(self._choices[layer.name].candidates) > 1:
+                reason = "others save as much for less error"
+        return LowRankLayer(
+            layer.name,
+            layer.op.location.nodes,
+            plan,
+            layer.cost,
+            cost(layer.op, plan),
+            self._errors.get(layer.name),
+            reason,
+        )
