@@ -33,6 +33,9 @@ from lepton_cc.codegen.npu.tasks import (
 from lepton_cc.ir.diagnostics import InternalError
 from lepton_cc.ir.graph import Value
 
+# Constants loaded ahead, each with a token; the rest of `MOST_AHEAD` is for maps.
+_MOST_AHEAD = 200
+
 
 class Emitter:
     """Makes the packets of tasks; `constants` gives each blob its address in flash."""
@@ -55,11 +58,20 @@ class Emitter:
         `layers` numbers the layers, by identity.
         """
         loads = deque(self._places.loads)
+        ahead: deque[int] = deque()  # first uses of what is loaded and not yet used
         packets: list[Packet] = []
         for number, task in enumerate(tasks):
+            while ahead and ahead[0] < number:
+                ahead.popleft()
             # An input that the next task waits for comes before constants that later ones need.
             horizon = number + 1 if isinstance(task, LoadTask) else len(tasks)
-            while loads and loads[0].before <= number and loads[0].first_use <= horizon:
+            while (
+                loads
+                and loads[0].before <= number
+                and loads[0].first_use <= horizon
+                and (len(ahead) < _MOST_AHEAD or loads[0].first_use <= number)
+            ):
+                ahead.append(loads[0].first_use)
                 packets.append(self._load(loads.popleft()))
             layer = layers.get(id(getattr(task, "layer", None)), 0)
             packets += [Packet(p.opcode, p.fields, layer) for p in self._task(task)]
