@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from lepton_cc.ir.op_kind import OpKind
 from lepton_cc.ir.ops.conv import Conv
-from lepton_cc.ir.ops.elementwise import Binary, Cast, Clamp, Unary
+from lepton_cc.ir.ops.elementwise import Binary, Cast, Clamp, Select, Unary
 from lepton_cc.ir.ops.matmul import MatMul
 from lepton_cc.ir.ops.movement import (
     Broadcast,
@@ -59,6 +59,10 @@ _BINARY: Mapping[B, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     B.POW: torch.pow,
     B.MIN: torch.minimum,
     B.MAX: torch.maximum,
+    B.LESS: torch.lt,
+    B.LESS_EQUAL: torch.le,
+    B.GREATER: torch.gt,
+    B.GREATER_EQUAL: torch.ge,
 }
 _CONVOLUTIONS = (functional.conv1d, functional.conv2d, functional.conv3d)
 _MAX_POOLS = (functional.max_pool1d, functional.max_pool2d, functional.max_pool3d)
@@ -179,6 +183,11 @@ def binary(kind: OpKind, operands: Tensors, batch: Batch) -> torch.Tensor:
     return _BINARY[kind.function](operands[0], operands[1])
 
 
+def select(kind: OpKind, operands: Tensors, batch: Batch) -> torch.Tensor:
+    """Select, as leaky relus are written."""
+    return torch.where(operands[0], operands[1], operands[2])
+
+
 def clamp(kind: OpKind, operands: Tensors, batch: Batch) -> torch.Tensor:
     """Relu and clip."""
     assert isinstance(kind, Clamp)
@@ -284,6 +293,7 @@ _RULES: Mapping[type[OpKind], Rule] = {
     Reduce: reduce,
     Reshape: reshape,
     RmsNorm: norm,
+    Select: select,
     Slice: slice_,
     Softmax: softmax,
     Transpose: transpose,

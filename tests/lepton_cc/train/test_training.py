@@ -21,7 +21,7 @@ from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.graph import Graph, Value
 from lepton_cc.ir.interpreter import interpret
 from lepton_cc.ir.ops.conv import Conv
-from lepton_cc.ir.ops.elementwise import Binary, Clamp, Unary
+from lepton_cc.ir.ops.elementwise import Binary, Clamp, Select, Unary
 from lepton_cc.ir.ops.matmul import MatMul
 from lepton_cc.ir.ops.movement import Broadcast, Concat, Pad, PadMode, Reshape, Slice, Transpose
 from lepton_cc.ir.ops.normalization import LayerNorm, RmsNorm
@@ -54,6 +54,12 @@ def one_op(dims: tuple[int, ...], add: Callable[[GraphBuilder, Value], Value]) -
     x = builder.input("x", TensorType(DType.F32, dims))
     y = add(builder, x)
     return builder.finish((y,), ("y",))
+
+
+def _leaky_relu(builder: GraphBuilder, x: Value) -> Value:
+    zero, slope = (builder.constant(np.asarray(number, np.float32)) for number in (0.0, 0.1))
+    below = builder.emit(Binary(BinaryFunction.LESS), x, zero)
+    return builder.emit(Select(), below, builder.emit(Binary(BinaryFunction.MUL), slope, x), x)
 
 
 OPS: dict[str, Graph] = {
@@ -109,6 +115,7 @@ OPS: dict[str, Graph] = {
     "rms_norm": one_op(IMAGE, lambda b, x: b.emit(RmsNorm(2), x, b.constant(normal(5, 4)))),
     "gelu": one_op(IMAGE, lambda b, x: b.emit(Unary(UnaryFunction.GELU), x)),
     "sigmoid": one_op(IMAGE, lambda b, x: b.emit(Unary(UnaryFunction.SIGMOID), x)),
+    "leaky_relu": one_op(IMAGE, _leaky_relu),
     "mul": one_op(
         IMAGE, lambda b, x: b.emit(Binary(BinaryFunction.MUL), b.constant(normal(5, 1)), x)
     ),
