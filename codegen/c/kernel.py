@@ -27,7 +27,6 @@ from lepton_cc.codegen.kernel.ir import (
     Let,
     Load,
     LoadWord,
-    LoopKind,
     MatrixDot,
     MatrixLoad,
     MatrixStore,
@@ -41,6 +40,7 @@ from lepton_cc.codegen.kernel.ir import (
     walk,
 )
 from lepton_cc.codegen.kernel.legalize import expand
+from lepton_cc.codegen.kernel.parallel import over_range, parallel_extent
 from lepton_cc.ir.diagnostics import InternalError
 
 _INDENT = "    "
@@ -89,15 +89,15 @@ class _KernelEmitter:
 
     def function(self, symbol: str, aliased: frozenset[str], nodes: Sequence[str]) -> CFunction:
         """The whole function."""
-        kernel, loop = self._kernel, self._kernel.parallel_loop
+        kernel = self._kernel
         parameters = [self._parameter(buffer, aliased) for buffer in kernel.parameters]
         body = kernel.body
-        if loop is not None:
+        if parallel_extent(kernel) is not None:
             begin, end = Var(INDEX, "begin"), Var(INDEX, "end")
             for bound in (begin, end):
                 self._variables[bound] = self._unique(bound.name)
                 parameters.append(f"const ptrdiff_t {self._variables[bound]}")
-            body = (For(loop.var, begin, end, loop.body, LoopKind.SERIAL),)
+            body = over_range(kernel, begin, end)
         self._declare_locals()
         self._block(body, 1)
         note = [f"/* {comment(', '.join(nodes))} */"] if nodes else []

@@ -2,6 +2,7 @@
 
     NAME_run(in, out, arena)                      status; serial
     NAME_run_parallel(in, out, arena, parallel)   the same on the caller's threads, if any loop may
+    NAME_start, NAME_poll, NAME_finish            with a tensor engine: `asynchronous`
 
 The constants are `NAME_weights`, one aligned object that `codegen.c.weights` puts beside it. The
 file includes the model's header and is freestanding but for that.
@@ -9,11 +10,14 @@ file includes the model's header and is freestanding but for that.
 
 from collections.abc import Iterable, Sequence
 
+from lepton_cc.codegen.c.asynchronous import asynchronous_entry_points
 from lepton_cc.codegen.c.kernel import CFunction, emit_kernel
 from lepton_cc.codegen.c.support import SupportFunction
 from lepton_cc.codegen.c.types import comment, element_type, memory_type
 from lepton_cc.codegen.kernel.ir import Kernel
+from lepton_cc.codegen.kernel.parallel import parallel_extent
 from lepton_cc.codegen.program import Call, KernelFunction, Place, Program, Role
+from lepton_cc.codegen.stretches import Stretch
 from lepton_cc.ir.dtype import DType
 
 # Results must not depend on the compiler: no contraction, no wider intermediate results. (clang's
@@ -32,10 +36,6 @@ _FLOAT_RULES = """\
 #else
 #pragma STDC FP_CONTRACT OFF
 #endif
-"""
-_ENGINE_DECLARATION = """\
-lepton_status lepton_npu_invoke(const void *payload, uint32_t segment, void *arena,
-    const void *const *inputs, void *const *outputs);
 """
 _MAY_ALIAS = """\
 /* The arena holds values of different types one after the other. */
@@ -67,7 +67,7 @@ class _CModule:
     def __init__(self, program: Program) -> None:
         self._program = program
         self._name = program.name
-        self._parallel = any(f.kernel.parallel_loop is not None for f in program.kernels)
+        self._parallel = any(parallel_extent(f.kernel) is not None for f in program.kernels)
 
     def text(self) -> str:
         """The whole file."""
@@ -84,12 +84,14 @@ class _CModule:
             parts.append(f"extern const uint8_t {self._name}_weights[];\n")
         if program.engine is not None:
             parts.append(f"extern const uint8_t {self._name}_payload[];\n")
-            parts.append(_ENGINE_DECLARATION)
         for function, emitted in zip(program.kernels, kernels, strict=True):
             parts.append(emitted.text)
-            if function.kernel.parallel_loop is not None:
+            if parallel_extent(function.kernel) is not None:
                 parts.append(self._task(function.kernel))
-        return "\n".join([*parts, self._execute(), self._entry_points()])
+        parts += [self._execute(), self._entry_points()]
+        if program.engine is not None:
+            parts.append(self._asynchronous())
+        return "\n".join(parts)
 
     def _symbol(self, kernel: str) -> str:
         return f"{self._name}_{kernel}"
@@ -146,6 +148,31 @@ class _CModule:
         head = f"static lepton_status {name}_execute({', '.join(parameters)})"
         return "\n".join([head, "{", *lines, "}", ""])
 
+    def _asynchronous(self) -> str:
+        read = {
+            place.role
+            for call in self._program.calls
+            if call.segment is None
+            for place in call.arguments
+        }
+        roles = {"in": Role.INPUT, "out": Role.OUTPUT, "arena": Role.ARENA}
+        unused = [word for word, role in roles.items() if role not in read]
+        return asynchronous_entry_points(self._program, self._checks(), unused, self._serial_calls)
+
+    def _serial_calls(self, stretch: Stretch) -> Sequence[str]:
+        """The kernels of a stretch, each whole."""
+        functions = self._program.kernels_by_name()
+        lines = []
+        for _, call in stretch.calls:
+            arguments = [self._argument(place) for place in call.arguments]
+            extent = parallel_extent(functions[call.kernel].kernel)
+            if extent is not None:
+                arguments += ["0", str(extent)]
+            note = comment(f"{call.operation} {call.location}".strip())
+            symbol = self._symbol(call.kernel)
+            lines += [f"    /* {note} */", f"    {symbol}({', '.join(arguments)});"]
+        return lines
+
     def _engine_call(self, call: Call, segment: int) -> Sequence[str]:
         """Runs a segment of the tensor engine; the structs of ports are arrays of pointers."""
         note = f"    /* engine: {comment(str(call.location))} */"
@@ -165,10 +192,9 @@ class _CModule:
         symbol = self._symbol(call.kernel)
         arguments = [self._argument(place) for place in call.arguments]
         note = f"    /* {comment(f'{call.operation} {call.location}'.strip())} */"
-        loop = kernel.parallel_loop
-        if loop is None:
+        extent = parallel_extent(kernel)
+        if extent is None:
             return [note, f"    {symbol}({', '.join(arguments)});"]
-        extent = loop.constant_extent
         return [
             note,
             "    {",

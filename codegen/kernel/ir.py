@@ -17,8 +17,8 @@ Meaning:
   is local as well, and indexed by anything.
 - Loop bounds are half open, steps are 1. SERIAL runs in order; UNROLL is the same, repeated in
   place (its bounds are constants); VECTOR says that all iterations may run at once, one in each
-  lane (bounds constant, extent = lanes); PARALLEL (outermost only) says that ranges of iterations
-  may run at the same time on several threads.
+  lane (bounds constant, extent = lanes); PARALLEL says that ranges of iterations may run at
+  the same time on several threads, each with all serial loops around (`parallel.py`).
 - Integer arithmetic wraps. Division and remainder of integers truncate toward zero and their
   divisor is not zero (lowerings guard it). Shifts are by less than the width.
 - `INDEX` is the target's address-sized signed integer: index arithmetic never overflows it.
@@ -553,8 +553,8 @@ class Prefetch(Stmt):
 class Kernel:
     """One function: parameters in order, local buffers, what it does, the matrices that it needs.
 
-    If the first statement of `body` is a PARALLEL loop it is the only one, and callers may run
-    disjoint ranges of it on several threads.
+    If there are PARALLEL loops in it, all have the same number of iterations and everything is
+    stored within one; callers may run disjoint ranges of all of them on several threads.
     """
 
     name: str
@@ -562,15 +562,6 @@ class Kernel:
     locals: tuple[Buffer, ...]
     body: Block
     matrices: tuple[Matrix, ...] = ()
-
-    @property
-    def parallel_loop(self) -> For | None:
-        """The outermost loop, if its ranges may run at the same time."""
-        if len(self.body) == 1:
-            (only,) = self.body
-            if isinstance(only, For) and only.kind is LoopKind.PARALLEL:
-                return only
-        return None
 
 
 def index(value: int) -> Const:

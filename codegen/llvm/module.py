@@ -3,13 +3,17 @@
     NAME_run(in, out, arena)                      status; serial
     NAME_run_parallel(in, out, arena, parallel)   the same on the caller's threads
     NAME_weights                                  all constants, one aligned section
+    NAME_start, NAME_poll, NAME_finish            with a tensor engine: `asynchronous`
 
 In process there are no entry points: the caller calls `NAME_execute` and gives the constants.
 `NAME_repeat` does so many times, for measurements. With exposed kernels, each can be called alone.
 A profiled module has hooks besides (`profile_hooks`), and `NAME_execute` a parameter for them.
 """
 
-from lepton_cc.codegen.kernel.ir import INDEX, Buffer, For, LoopKind, Space, Var
+from lepton_cc.codegen.kernel.ir import INDEX, Buffer, Space, Var
+from lepton_cc.codegen.kernel.parallel import over_range, parallel_extent
+from lepton_cc.codegen.llvm.asynchronous import DECLARATIONS as ASYNCHRONOUS_DECLARATIONS
+from lepton_cc.codegen.llvm.asynchronous import asynchronous_entry_points
 from lepton_cc.codegen.llvm.emit import FunctionEmitter
 from lepton_cc.codegen.llvm.matrix_unit import (
     MATRIX_INTRINSICS,
@@ -26,6 +30,7 @@ from lepton_cc.codegen.program import (
     Program,
     Role,
 )
+from lepton_cc.codegen.stretches import Stretch
 from lepton_cc.ir.target import Target
 
 # The status codes of lepton.h that entry points return.
@@ -67,7 +72,7 @@ class _ModuleEmitter:
         tasks = [
             self._task(function)
             for function in program.kernels
-            if function.kernel.parallel_loop is not None
+            if parallel_extent(function.kernel) is not None
         ]
         parts = [f'target triple = "{self._target.triple}"', ""]
         parts += [*kernels, *tasks, self._execute()]
@@ -75,6 +80,8 @@ class _ModuleEmitter:
             parts.append(self._repeat())
         else:
             parts += [self._weights(), *self._entry_points()]
+            if program.engine is not None:
+                parts += self._asynchronous()
         return "\n".join([*parts, *sorted(self._intrinsics), self._attributes()]) + "\n"
 
     def _attributes(self) -> str:
@@ -94,12 +101,14 @@ class _ModuleEmitter:
             emitter.declare_local(local)
         for matrix in kernel.matrices:
             emitter.declare_matrix(matrix)
-        loop = kernel.parallel_loop
         parameters = [self._parameter(buffer, function) for buffer in kernel.parameters]
         body = kernel.body
-        if loop is not None:
+        if parallel_extent(kernel) is not None:
             parameters += [f"{self._index} %begin", f"{self._index} %end"]
-            body = (_ranged(loop, emitter),)
+            bounds = Var(INDEX, "begin"), Var(INDEX, "end")
+            for bound in bounds:
+                emitter.bind(bound, f"%{bound.name}")
+            body = over_range(kernel, *bounds)
         emitter.emit_block(body)
         self._intrinsics |= emitter.intrinsics
         linkage = "" if self._expose_kernels else "internal "
@@ -155,17 +164,8 @@ class _ModuleEmitter:
             "(ptr %in, ptr %out, ptr %arena, ptr %weights, ptr %parallel"
             f"{', ptr %ticks' if self._has_hooks else ''}) #0 {{",
             "entry:",
+            *self._port_loads(),
         ]
-        for role, base, ports in (
-            (Role.INPUT, "%in", self._program.inputs),
-            (Role.OUTPUT, "%out", self._program.outputs),
-        ):
-            for number in range(len(ports)):
-                slot = f"%{role.value}.slot{number}"
-                lines += [
-                    f"  {slot} = getelementptr ptr, ptr {base}, i32 {number}",
-                    f"  %{role.value}{number} = load ptr, ptr {slot}",
-                ]
         if self._has_hooks:
             lines.append(IS_SILENT)
         if self._has_parallel():
@@ -181,6 +181,51 @@ class _ModuleEmitter:
         if self._has_hooks:
             lines += read_clock(len(self._program.calls))
         return "\n".join([*lines, self._return, "}", ""])
+
+    def _port_loads(self) -> list[str]:
+        """The pointers that %in and %out hold."""
+        lines = []
+        for role, base, ports in (
+            (Role.INPUT, "%in", self._program.inputs),
+            (Role.OUTPUT, "%out", self._program.outputs),
+        ):
+            for number in range(len(ports)):
+                slot = f"%{role.value}.slot{number}"
+                lines += [
+                    f"  {slot} = getelementptr ptr, ptr {base}, i32 {number}",
+                    f"  %{role.value}{number} = load ptr, ptr {slot}",
+                ]
+        return lines
+
+    def _asynchronous(self) -> list[str]:
+        self._intrinsics |= set(ASYNCHRONOUS_DECLARATIONS)
+        checks = _argument_checks(self._index, arena=self._program.arena_bytes > 0)
+        return asynchronous_entry_points(
+            self._program, checks, self._port_loads(), self._serial_calls
+        )
+
+    def _serial_calls(self, stretch: Stretch) -> list[str]:
+        """The kernels of a stretch, each whole."""
+        functions = self._program.kernels_by_name()
+        lines: list[str] = []
+        for number, call in stretch.calls:
+            loads, arguments = self._call_arguments(number, call)
+            extent = parallel_extent(functions[call.kernel].kernel)
+            if extent is not None:
+                arguments += [f"{self._index} 0", f"{self._index} {extent}"]
+            symbol = self._symbol(call.kernel)
+            lines += [*loads, f"  call void @{symbol}({', '.join(arguments)})"]
+        return lines
+
+    def _call_arguments(self, number: int, call: Call) -> tuple[list[str], list[str]]:
+        """Code that computes the pointers to a call's places, and these with their type."""
+        lines: list[str] = []
+        arguments: list[str] = []
+        for position, place in enumerate(call.arguments):
+            pointer, code = self._pointer(f"c{number}.{position}", place)
+            lines += code
+            arguments.append(f"ptr {pointer}")
+        return lines, arguments
 
     @property
     def _result(self) -> str:
@@ -214,7 +259,7 @@ class _ModuleEmitter:
         return ", ptr null" if self._has_hooks else ""
 
     def _has_parallel(self) -> bool:
-        return any(f.kernel.parallel_loop is not None for f in self._program.kernels)
+        return any(parallel_extent(f.kernel) is not None for f in self._program.kernels)
 
     def _parallel_prologue(self) -> list[str]:
         most = max(len(function.kernel.parameters) for function in self._program.kernels)
@@ -242,18 +287,11 @@ class _ModuleEmitter:
         return f"%{tag}", [line]
 
     def _call(self, number: int, call: Call, function: KernelFunction) -> list[str]:
-        lines: list[str] = []
-        pointers: list[str] = []
-        for position, place in enumerate(call.arguments):
-            pointer, code = self._pointer(f"c{number}.{position}", place)
-            lines += code
-            pointers.append(pointer)
+        lines, arguments = self._call_arguments(number, call)
         symbol = f"@{self._symbol(call.kernel)}"
-        arguments = [f"ptr {pointer}" for pointer in pointers]
-        loop = function.kernel.parallel_loop
-        if loop is None:
+        extent = parallel_extent(function.kernel)
+        if extent is None:
             return [*lines, f"  call void {symbol}({', '.join(arguments)}){self._call_attributes}"]
-        extent = loop.constant_extent
         bounds = [f"{self._index} 0", f"{self._index} {extent}"]
         lines.append(f"  br i1 %serial, label %c{number}.serial, label %c{number}.parallel")
         lines += [
@@ -262,11 +300,11 @@ class _ModuleEmitter:
             f"  br label %c{number}.end",
             f"c{number}.parallel:",
         ]
-        for position, pointer in enumerate(pointers):
+        for position, argument in enumerate(arguments):
             slot = f"%c{number}.slot{position}"
             lines += [
                 f"  {slot} = getelementptr ptr, ptr %arguments, i32 {position}",
-                f"  store ptr {pointer}, ptr {slot}",
+                f"  store {argument}, ptr {slot}",
             ]
         lines += [
             f"  call void %run(ptr %self, i32 {extent}, ptr {symbol}_task, ptr %arguments)",
@@ -382,11 +420,3 @@ _ESCAPES = tuple(
     chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\' else f"\\{byte:02X}"
     for byte in range(256)
 )
-
-
-def _ranged(loop: For, emitter: FunctionEmitter) -> For:
-    """The parallel loop over the range that the function is given."""
-    begin, end = Var(INDEX, "begin"), Var(INDEX, "end")
-    emitter.bind(begin, "%begin")
-    emitter.bind(end, "%end")
-    return For(loop.var, begin, end, loop.body, LoopKind.SERIAL)

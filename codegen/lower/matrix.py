@@ -47,6 +47,8 @@ _NEAR_WEIGHTS_BYTES = 32 << 10
 _AHEAD_BYTES = 16384
 # A loop with fewer iterations is not handed to threads if there is another.
 _LEAST_PARTS = 4
+# What a byte that another core has just written costs, in bytes of weights that nobody writes.
+_MOVED_TO_READ = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +135,13 @@ class _ProductLowering:
         )
         self.weights_bytes = self.weights.panels.size * 4
         too_few_rows = grid.blocks_down(extents) < _LEAST_PARTS
+        self.x: Buffer = context.direct_buffer(0)
         self.columns_outside = self.weights_bytes > _RESIDENT_WEIGHTS_BYTES or (
             parallel and too_few_rows
         )
-        self.x: Buffer = context.direct_buffer(0)
+        self.threads_take_rows = (
+            not too_few_rows and self.weights_bytes < self._moved_bytes() * _MOVED_TO_READ
+        )
         down, across = grid.down, grid.across
         self.totals = [context.matrix("c", grid.rows, EXTENT) for _ in range(down * across)]
         # The side with fewer matrices stays in registers during a step, the other passes through.
@@ -148,20 +153,31 @@ class _ProductLowering:
         self.lanes = extents.results
         self.sums = context.stack("sums", DType.I32, down * across * grid.rows * EXTENT)
 
+    def _moved_bytes(self) -> int:
+        """Bytes of input and results: what threads that share out columns take from each other.
+
+        Layers before and after are cut by rows, too, so that a thread's rows are its own already;
+        columns are the better cut only where the weights, which all threads read then, are more.
+        """
+        results = self.context.sink.type
+        return self.x.size * self.x.dtype.size_bytes + results.size_bytes
+
     def body(self) -> Block:
         """Rows outside; or blocks of columns, if the weights are too many to be read again."""
+        by_rows = self.parallel and self.threads_take_rows
+        by_columns = self.parallel and not by_rows
         if self.columns_outside:
             return self._all_columns(
                 lambda columns: self._all_rows(
-                    lambda rows: self._block(rows, columns), parallel=False
+                    lambda rows: self._block(rows, columns), parallel=by_rows
                 ),
-                parallel=self.parallel,
+                parallel=by_columns,
             )
         return self._all_rows(
             lambda rows: self._all_columns(
-                lambda columns: self._block(rows, columns), parallel=False
+                lambda columns: self._block(rows, columns), parallel=by_columns
             ),
-            parallel=self.parallel,
+            parallel=by_rows,
         )
 
     def _all_columns(self, body: _ColumnsBody, *, parallel: bool) -> Block:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from lepton_cc.artifacts.c_types import c_type
+from lepton_cc.codegen.kernel.parallel import parallel_extent
 from lepton_cc.codegen.llvm.profile_hooks import has_clock
 from lepton_cc.codegen.program import Port, Program
 from lepton_cc.passes.quantize.expose_integers import PortScale
@@ -17,7 +18,7 @@ _HEAD = """\
 #ifndef {guard}
 #define {guard}
 
-#include "lepton/lepton.h"
+#include "lepton/{runtime}.h"
 
 #ifdef __cplusplus
 extern "C" {{
@@ -68,6 +69,21 @@ lepton_status {name}_run_profiled(const {name}_inputs *in, const {name}_outputs 
                                   uint64_t ticks[{name}_NUM_LAYERS + 1u]);
 """
 
+_ASYNCHRONOUS = """\
+/* The same beside other work: {name}_start gives the first layers to the engine and returns.
+ *
+ * {name}_poll says LEPTON_BUSY while the engine runs, LEPTON_OK when the model is done; it runs the
+ * layers that the core has between the engine's, so call it from the main loop. {name}_finish waits
+ * for the end. An error is the result of all further calls. `in`, `out`, what they point to and the
+ * arena stay in place until the end. `task` is the caller's memory: of any content, but zeros if an
+ * interrupt handler looks at it, which calls lepton_npu_interrupt(task).
+ */
+lepton_status {name}_start(lepton_npu_task *task, const {name}_inputs *in,
+                           const {name}_outputs *out, void *arena);
+lepton_status {name}_poll(lepton_npu_task *task);
+lepton_status {name}_finish(lepton_npu_task *task);
+"""
+
 _PAYLOAD = """\
 /* The payload of the tensor engine (lepton/npu.h): what {name}_run gives to its driver. */
 #define {name}_PAYLOAD_BYTES {num_bytes}u
@@ -110,6 +126,7 @@ def header_text(
         name=name,
         target=program.target.name,
         guard=guard,
+        runtime="lepton" if program.engine is None else "npu",
         arena=memory.arena_bytes,
         alignment=max(16, program.target.vector_bytes),
         stack=memory.stack_bytes,
@@ -128,7 +145,7 @@ def header_text(
         ),
     )
     has_matrices = any(f.kernel.matrices for f in program.kernels) and not portable
-    parallel = any(f.kernel.parallel_loop is not None for f in program.kernels)
+    parallel = any(parallel_extent(f.kernel) is not None for f in program.kernels)
     parts = [
         head,
         _struct(f"{name}_inputs", "const ", program.inputs),
@@ -140,6 +157,7 @@ def header_text(
         ),
     ]
     if program.engine is not None:
+        parts.append(_ASYNCHRONOUS.format(name=name))
         parts.append(_PAYLOAD.format(name=name, num_bytes=len(program.engine.payload)))
     if parallel:
         parts.append(_RUN_PARALLEL.format(name=name))

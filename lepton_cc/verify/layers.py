@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from lepton_cc.codegen.kernel.parallel import parallel_extent
 from lepton_cc.codegen.llvm.compile import LoadedCode
 from lepton_cc.codegen.llvm.module import emit_module
 from lepton_cc.codegen.program import Call, Place, Program, Role
@@ -57,9 +58,8 @@ class LayerRunner:
     def _call(self, call: Call, addresses: list[int]) -> None:
         kernel = self._program.kernels_by_name()[call.kernel].kernel
         arguments = list(addresses)
-        if kernel.parallel_loop is not None:
-            extent = kernel.parallel_loop.constant_extent
-            assert extent is not None
+        extent = parallel_extent(kernel)
+        if extent is not None:
             arguments += [0, extent]
         symbol = f"{self._program.name}_{call.kernel}"
         self._code.function(symbol, len(arguments))(*arguments)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lepton_cc.codegen.c.kernel import emit_kernel
 from lepton_cc.codegen.c.module import prelude
 from lepton_cc.codegen.kernel.ir import Buffer, Kernel
+from lepton_cc.codegen.kernel.parallel import parallel_extent
 
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
 COMPILERS = tuple(name for name in ("gcc", "clang") if shutil.which(name))
@@ -27,9 +28,9 @@ def c_source(kernels: Sequence[Kernel]) -> str:
     for kernel, function in zip(kernels, functions, strict=True):
         pointers = ", ".join(f"void *p{i}" for i in range(len(kernel.parameters)))
         names = [f"p{i}" for i in range(len(kernel.parameters))]
-        loop = kernel.parallel_loop
-        if loop is not None:
-            names += ["0", str(loop.constant_extent)]
+        extent = parallel_extent(kernel)
+        if extent is not None:
+            names += ["0", str(extent)]
         parts += [
             function.text,
             f"void run_{kernel.name}({pointers});\nvoid run_{kernel.name}({pointers})\n"

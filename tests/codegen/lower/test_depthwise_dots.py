@@ -5,6 +5,7 @@ import pytest
 
 from lepton_cc.codegen.assemble import assemble
 from lepton_cc.codegen.kernel.ir import DotShape
+from lepton_cc.codegen.kernel.parallel import parallel_extent
 from lepton_cc.codegen.kernel.printer import print_kernel
 from lepton_cc.codegen.targets.loader import load_target
 from lepton_cc.executable import Executable
@@ -103,7 +104,7 @@ def test_any_cut_between_threads(dims: tuple[int, int, int], build: Build) -> No
         [Case(Conv(window((3, 3), low=1, high=1), dims[-1], 100), (x, weights))]
     )
     program = assemble(graph, "case", load_target(build.target), LEVELS[build.level].schedule)
-    assert all(lowered.kernel.parallel_loop is not None for lowered in program.kernels)
+    assert all(parallel_extent(lowered.kernel) is not None for lowered in program.kernels)
     pool = ThreadPool(2, lambda count, parts: [(i, i + 1) for i in reversed(range(count))])
     threaded = Executable(program, 1).run(inputs, threads=pool)
     np.testing.assert_array_equal(threaded["y0"], interpret(graph, inputs)["y0"])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lepton_cc.codegen.assemble import assemble
+from lepton_cc.codegen.kernel.parallel import parallel_extent
 from lepton_cc.codegen.kernel.printer import print_kernel
 from lepton_cc.codegen.lower import subbyte
 from lepton_cc.codegen.lower.subbyte import packed_rows
@@ -180,9 +181,7 @@ def test_weights_that_fit_the_caches_when_packed_are_swept_for_every_row() -> No
         graph, _ = graph_of([Case(kind, (x, Known(whole_range(dtype, 3, 3, 64, 512))))])
         program = assemble(graph, "case", load_target("rv32imc"), LEVELS[OptLevel.O3].schedule)
         (function,) = program.kernels
-        loop = function.kernel.parallel_loop
-        assert loop is not None
-        assert loop.constant_extent == outermost
+        assert parallel_extent(function.kernel) == outermost
 
 
 @pytest.mark.parametrize("build", BUILDS)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lepton_cc.codegen.assemble import assemble
+from lepton_cc.codegen.kernel.parallel import parallel_extent
 from lepton_cc.codegen.lower import matrix, threads
 from lepton_cc.codegen.lower.matrix_grid import (
     EXTENT,
@@ -131,9 +132,11 @@ def test_other_grids(number: int, shape: tuple[int, int], monkeypatch: pytest.Mo
     check(CASES[number])
 
 
+@pytest.mark.parametrize("moved", [0, 1000], ids=["columns", "rows"])
 @pytest.mark.parametrize("columns", [48, 600])
-def test_threads_and_a_residual(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_and_a_residual(columns: int, moved: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows and blocks of columns on several threads; each result is made once, over an operand."""
+    monkeypatch.setattr(matrix, "_MOVED_TO_READ", moved)
     if not runs_on_this_machine(TARGET):
         pytest.skip(f"this machine does not run {TARGET.name}")
     monkeypatch.setattr(threads, "WORTH_NANOSECONDS", 0.0)
@@ -146,7 +149,7 @@ def test_threads_and_a_residual(columns: int, monkeypatch: pytest.MonkeyPatch) -
     graph = builder.finish([builder.emit(Binary(BinaryFunction.ADD), total, copied)], ["y"])
     graph = FuseElementwise().run(graph, Statistics())
     program = assemble(graph, "case", TARGET, LEVELS[OptLevel.O3].schedule)
-    assert any(f.kernel.matrices and f.kernel.parallel_loop for f in program.kernels)
+    assert any(f.kernel.matrices and parallel_extent(f.kernel) for f in program.kernels)
     inputs = {"x": whole_range(DType.U8, 77, 256), "before": whole_range(DType.I32, 77, columns)}
     expected = interpret(graph, inputs)["y"]
     executable = Executable(program, 1)
