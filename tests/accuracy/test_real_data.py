@@ -96,7 +96,7 @@ def test_wake_words_in_a_stream(model: RealModel) -> None:
 
 @pytest.mark.parametrize(
     "num_files",
-    [pytest.param(AD_QUICK_FILES, id="few"), pytest.param(400, id="all", marks=pytest.mark.slow)],
+    [pytest.param(AD_QUICK_FILES, id="few"), pytest.param(400, id="all", marks=pytest.mark.long)],
 )
 def test_anomaly_detection(num_files: int) -> None:
     data = load_data("ad_eval")

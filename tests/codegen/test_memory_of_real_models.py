@@ -20,7 +20,9 @@ def _cases() -> Iterator[object]:
         # A target with wide vectors, which aligns buffers to cache lines, and one without.
         for target in ("x86-64-v4", "rv32imc"):
             slow = model.kind not in (Kind.REPOSITORY, Kind.TINY)
-            marks = [pytest.mark.slow] if slow else []
+            # Without their batch normalizations these are the same networks.
+            variant = model.kind is Kind.TINY_BATCH_NORM
+            marks = [pytest.mark.long if variant else pytest.mark.slow] if slow else []
             yield pytest.param(model, target, id=f"{model}-{target}", marks=marks)
 
 

@@ -52,6 +52,16 @@ def symbols(content: bytes) -> tuple[set[str], set[str]]:
     return defined, wanted
 
 
+# One of each kind; all others are left to long runs, which compile 120 models.
+_SAMPLED = ("kws_dscnn_fp32", "kws_dscnn_int8_qdq", "ad_autoencoder_int8_qdq", "silero_vad_16k")
+
+
+def _marks(model: RealModel) -> list[pytest.MarkDecorator]:
+    if model.kind is Kind.REPOSITORY:
+        return []
+    return [pytest.mark.slow if model.name in _SAMPLED else pytest.mark.long]
+
+
 def _cases() -> list[object]:
     return [
         pytest.param(
@@ -59,7 +69,7 @@ def _cases() -> list[object]:
             target,
             level,
             id=f"{model}-{target}-O{level.value}",
-            marks=[] if model.kind is Kind.REPOSITORY else [pytest.mark.slow],
+            marks=_marks(model),
         )
         for model in real_models.ALL
         for target in ALLOWED

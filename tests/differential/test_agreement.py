@@ -24,6 +24,17 @@ STEPS = 2
 _FEW_WAYS = ("host-O3", "x86-64", "clang-O3")
 
 
+# Large ones, and ones that differ from others by their batch normalizations only.
+_MOST_WORK = ("ppocr_cls", "ultraface_rfb320", "yunet_n_320", "magika_v3_3")
+
+
+def _marks(model: RealModel, way: Way, *, always_slow: bool) -> list[pytest.MarkDecorator]:
+    variant = model.kind is Kind.TINY_BATCH_NORM or model.name in _MOST_WORK
+    if variant and way.name != "host-O3":
+        return [pytest.mark.long]
+    return [pytest.mark.slow] if always_slow or _slow(model, way) else []
+
+
 def _slow(model: RealModel, way: Way) -> bool:
     heavy = model.name in ("ic_resnet8_fp32", "vww_mobilenetv1_025_fp32")
     return model.kind is not Kind.REPOSITORY and (heavy or way.is_emulated)
@@ -36,10 +47,9 @@ def _pairs() -> list[object]:
     few = [(m, w) for m in others for w in (*NATIVE, *C) if w.name in _FEW_WAYS]
     few += [(m, w) for m in real_models.TINY_INT8 for w in ENGINE]
     return [
-        pytest.param(m, w, id=f"{m}-{w}", marks=[pytest.mark.slow] if slow else [])
+        pytest.param(m, w, id=f"{m}-{w}", marks=_marks(m, w, always_slow=always_slow))
         for pairs, always_slow in ((full, False), (emulated, False), (few, True))
         for m, w in pairs
-        for slow in [always_slow or _slow(m, w)]
     ]
 
 

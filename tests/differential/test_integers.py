@@ -35,15 +35,22 @@ _QUICK_WAYS = ("x86-64-v4-vnni", "x86-64", "x86-64-v3", "x86-64-v3-vnni", "gcc-m
 _LARGE = ("ic_resnet8_int8_qdq", "vww_mobilenetv1_025_int8_qdq")
 
 
-def _slow(model: RealModel, way: Way) -> bool:
-    takes_long = way.is_emulated or way.is_foreign
-    return way.name not in _QUICK_WAYS or (model.name in _LARGE and takes_long)
+# What compiles or runs a large model for a quarter of a minute: small ones show the same kernels.
+_LONG_WAYS = ("gcc-O0", "clang-O0", "gcc-matrices", "gcc-m32-O3", "clang-m32-O0", "rv32imafc")
+
+
+def _marks(model: RealModel, way: Way) -> list[pytest.MarkDecorator]:
+    large = model.name in _LARGE
+    if large and way.name in _LONG_WAYS:
+        return [pytest.mark.long]
+    slow = way.name not in _QUICK_WAYS or (large and (way.is_emulated or way.is_foreign))
+    return [pytest.mark.slow] if slow else []
 
 
 @pytest.mark.parametrize(
     ("model", "way"),
     [
-        pytest.param(m, w, id=f"{m}-{w}", marks=[pytest.mark.slow] if _slow(m, w) else [])
+        pytest.param(m, w, id=f"{m}-{w}", marks=_marks(m, w))
         for m in real_models.TINY_INT8
         for w in WAYS
     ],

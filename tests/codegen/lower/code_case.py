@@ -3,6 +3,7 @@
 A case gives operands as arrays to pass at run time, or wrapped in `Known` to be constants.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -67,6 +68,23 @@ def each_type(quick: Sequence[DType], rest: Sequence[DType]) -> tuple[ParameterS
         pytest.param(dtype, id=dtype.value, marks=pytest.mark.slow if dtype in rest else ())
         for dtype in (*quick, *rest)
     )
+
+
+def loop_builds(dtypes: Sequence[ParameterSet]) -> tuple[ParameterSet, ...]:
+    """Pairs of an element type and a build, for code with products in deep loops.
+
+    Without an instruction for it every product of half types is a conversion of a dozen steps, and
+    LLVM takes long over unrolled loops of them: such builds are left to long runs.
+    """
+    pairs = []
+    for element, build in itertools.product(dtypes, BUILDS):
+        (dtype,), (chosen,) = element.values, build.values
+        assert isinstance(dtype, DType)
+        assert isinstance(chosen, Build)
+        converts = dtype in (DType.F16, DType.BF16) and chosen not in (HERE[0], HERE[-1])
+        marks = (*element.marks, *build.marks, *((pytest.mark.long,) if converts else ()))
+        pairs.append(pytest.param(dtype, chosen, id=f"{dtype.value}-{chosen}", marks=marks))
+    return tuple(pairs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,16 @@ from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.ops.accumulator import accumulator_dtype
 from lepton_cc.ir.ops.matmul import MatMul
 from lepton_cc.ir.ops.reduce import ArgFunction, ArgReduce, Reduce, ReduceFunction, Softmax
-from tests.codegen.lower.code_case import BUILDS, Build, Case, Known, check, each_type, random
+from tests.codegen.lower.code_case import (
+    BUILDS,
+    Build,
+    Case,
+    Known,
+    check,
+    each_type,
+    loop_builds,
+    random,
+)
 
 FLOATS = each_type([DType.F32, DType.F16], [DType.F64, DType.BF16])
 INTEGERS = each_type([DType.I8, DType.I32, DType.U64], [DType.U8, DType.I16, DType.U32, DType.I64])
@@ -30,9 +39,8 @@ PRODUCTS = (
 SHAPES = ((37,), (3, 19), (2, 3, 5), (4, 1, 6), (2, 33, 3), (1, 1))
 
 
-@pytest.mark.parametrize("build", BUILDS)
 @pytest.mark.parametrize("known", [True, False], ids=["constant", "variable"])
-@pytest.mark.parametrize("dtype", [*FLOATS, *INTEGERS])
+@pytest.mark.parametrize(("dtype", "build"), loop_builds([*FLOATS, *INTEGERS]))
 def test_matrix_products(dtype: DType, known: bool, build: Build) -> None:
     cases = []
     for left, right in PRODUCTS:
@@ -46,8 +54,9 @@ def test_matrix_products(dtype: DType, known: bool, build: Build) -> None:
     check(cases, build)
 
 
-@pytest.mark.parametrize("build", BUILDS)
-@pytest.mark.parametrize("dtype", [*FLOATS, *INTEGERS, *each_type([DType.BOOL], [])])
+@pytest.mark.parametrize(
+    ("dtype", "build"), loop_builds([*FLOATS, *INTEGERS, *each_type([DType.BOOL], [])])
+)
 def test_reductions(dtype: DType, build: Build) -> None:
     functions = [
         function
@@ -95,8 +104,7 @@ def test_reductions_of_nothing(function: ReduceFunction, build: Build) -> None:
     check([Case(kind, (np.zeros((0, 5), np.float32),)) for kind in kinds], build)
 
 
-@pytest.mark.parametrize("build", BUILDS)
-@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize(("dtype", "build"), loop_builds(FLOATS))
 def test_softmax(dtype: DType, build: Build) -> None:
     cases = []
     for shape in SHAPES:

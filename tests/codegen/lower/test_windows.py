@@ -8,7 +8,16 @@ from lepton_cc.ir.op_kind import OpKind
 from lepton_cc.ir.ops.conv import Conv, ConvTranspose
 from lepton_cc.ir.ops.pool import AveragePool, MaxPool
 from lepton_cc.ir.ops.window import Window
-from tests.codegen.lower.code_case import BUILDS, Build, Case, Known, check, each_type, random
+from tests.codegen.lower.code_case import (
+    BUILDS,
+    Build,
+    Case,
+    Known,
+    check,
+    each_type,
+    loop_builds,
+    random,
+)
 
 FLOATS = each_type([DType.F32, DType.F16], [DType.F64, DType.BF16])
 # Sums run in another order than NumPy's: this many epsilons of the largest result.
@@ -92,16 +101,14 @@ def transposed_cases(dtype: DType, *, known: bool) -> list[Case]:
     return cases
 
 
-@pytest.mark.parametrize("build", BUILDS)
 @pytest.mark.parametrize("known", [True, False], ids=["constant", "variable"])
-@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize(("dtype", "build"), loop_builds(FLOATS))
 def test_convolutions(dtype: DType, known: bool, build: Build) -> None:
     check(conv_cases(dtype, known=known), build)
 
 
-@pytest.mark.parametrize("build", BUILDS)
 @pytest.mark.parametrize("known", [True, False], ids=["constant", "variable"])
-@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize(("dtype", "build"), loop_builds(FLOATS))
 def test_transposed_convolutions(dtype: DType, known: bool, build: Build) -> None:
     check(transposed_cases(dtype, known=known), build)
 
