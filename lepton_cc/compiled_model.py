@@ -52,8 +52,8 @@ def compile(  # noqa: PLR0913  # options of the command line, by keyword
     that is known now, they vanish from the interface. `name` prefixes every symbol (default: the
     file's name). `require_integer` refuses a model of which anything stays float.
 
-    `quantize` is "w8a8" or "w4a8" and makes integers of a float model (the default for targets with
-    a tensor engine; "none" keeps floats); `calibrate` are samples of
+    `quantize` is "w8a8" (the default for targets with a tensor engine), "w4a8", "w8a16" or "w4a16"
+    and makes integers of a float model; "none" keeps floats; `calibrate` are samples of
     its inputs, an `.npz` or arrays `[samples, ...]` by input name, without which ranges are guessed
     from random ones; `calibration_method` is "mse" (default), "minmax", "percentile" or "entropy".
 

@@ -100,7 +100,7 @@ def blame(  # noqa: PLR0913  # options of the command line, by keyword
         UsageError: a name does not exist, or it is not said which quantized model is meant.
     """
     if (against is None) == (quantize in (None, "none")):
-        raise UsageError("give either quantize w8a8 or w4a8, or against a quantized model")
+        raise UsageError("give either a scheme such as quantize=w8a8, or against a quantized model")
     form = ArrayForm() if form is None else form
     source = _formed(calibrate, form)
     imported = import_model(model, dims=dims)
@@ -261,7 +261,7 @@ class _Search:
         return score(self._metric, records, data.labels, per_label)
 
 
-_WIDER = "no flag keeps a single layer wider"
+_WIDER = "lepton compress --layer-scheme NAME=w8a16 keeps one layer wider"
 
 
 def cure(noise: LayerNoise, scheme: str | None) -> str:

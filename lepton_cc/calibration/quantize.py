@@ -10,7 +10,9 @@ from lepton_cc.calibration.data import (
     calibration_data,
     made_up_data,
 )
+from lepton_cc.calibration.layer_schemes import LayerScheme, named_layers
 from lepton_cc.calibration.method import Method
+from lepton_cc.calibration.mixed_widths import Sensitivity, WidthBudget, mixed_schemes
 from lepton_cc.calibration.rounded_layers import RoundedLayers, nearest_layers, round_layers
 from lepton_cc.calibration.statistics import calibration_statistics
 from lepton_cc.ir.diagnostics import Code, UsageError, refuse
@@ -35,7 +37,8 @@ class QuantizationOptions:
 
     `optional`: a model that is quantized already, or has nothing to quantize, stays as it is.
     `rounding` is how weights are rounded, `equalize` whether ranges of channels are first made
-    equal between layers; `correct_bias` None: where weights have 4 bits.
+    equal between layers; `correct_bias` None: where weights have 4 bits. `layers` have schemes of
+    their own; of the rest, those that cost most are kept at 8 bits within the budget `mixed`.
     """
 
     scheme: WeightScheme = WeightScheme.W8A8
@@ -45,6 +48,8 @@ class QuantizationOptions:
     rounding: Rounding = Rounding.PLAIN
     equalize: bool = False
     correct_bias: bool | None = None
+    layers: tuple[LayerScheme, ...] = ()
+    mixed: WidthBudget | None = None
 
     @property
     def corrects_bias(self) -> bool:
@@ -53,7 +58,10 @@ class QuantizationOptions:
         Means of 8-bit weights' errors are far below a step of the result: measured, no correction
         of them moves accuracy by more than its noise. Those of 4-bit weights are worth points.
         """
-        return self.scheme.has_narrow_weights if self.correct_bias is None else self.correct_bias
+        if self.correct_bias is not None:
+            return self.correct_bias
+        schemes = (self.scheme, *(one.scheme for one in self.layers))
+        return any(scheme.has_narrow_weights for scheme in schemes)
 
 
 NO_QUANTIZATION = "none"
@@ -203,14 +211,12 @@ def _quantized(
         )
     statistics = calibration_statistics(prepared, data.samples(), options.method)
     inserted = InsertQuantization(
-        options.scheme, statistics.ranges, statistics.moments if options.corrects_bias else {}
+        options.scheme,
+        statistics.ranges,
+        statistics.moments if options.corrects_bias else {},
+        layers=named_layers(prepared, options.layers),
     )
-    rounding = nearest_layers(prepared, inserted)
-    if options.rounding is not Rounding.PLAIN:
-        rounding = round_layers(
-            prepared, data, inserted, options.rounding, correct_bias=options.corrects_bias
-        )
-        inserted = replace(inserted, rounded=rounding.layers)
+    inserted, rounding = _rounded(prepared, data, inserted, options)
     insertion = PassManager((inserted,), continued(observers))
     graph = insertion.run(prepared)
     counts: Mapping[str, int] = dict(insertion.records[-1].rewrites)
@@ -226,3 +232,25 @@ def _quantized(
     )
     passes = (*preparation.records, *insertion.records)
     return QuantizedModel(prepared, graph, record, passes, rounding)
+
+
+def _rounded(
+    prepared: Graph,
+    data: CalibrationData,
+    inserted: InsertQuantization,
+    options: QuantizationOptions,
+) -> tuple[InsertQuantization, RoundedLayers]:
+    """The insertion with widths and weights of its layers decided."""
+    found: tuple[Sensitivity, ...] = ()
+    if options.mixed is not None:
+        wide, found = mixed_schemes(prepared, data, inserted, options.rounding, options.mixed)
+        inserted = replace(inserted, layers={**wide, **inserted.layers})
+    rounding = nearest_layers(prepared, inserted)
+    if options.rounding is not Rounding.PLAIN:
+        rounding = round_layers(
+            prepared, data, inserted, options.rounding, correct_bias=options.corrects_bias
+        )
+        inserted = replace(inserted, rounded=rounding.layers)
+    measured = {one.name: one.error for one in found}
+    records = tuple(replace(r, sensitivity=measured.get(r.name)) for r in rounding.records)
+    return inserted, RoundedLayers(rounding.layers, records)

@@ -18,16 +18,18 @@ from lepton_cc.ir.ops.conv import Conv
 from lepton_cc.ir.ops.quantization import Dequantize
 from lepton_cc.ir.rewrite import Statistics
 from lepton_cc.ir.tensor import Array
+from lepton_cc.passes.quantize.channel_moments import importance, mean_shift
 from lepton_cc.passes.quantize.insert_quantization import InsertQuantization
 from lepton_cc.passes.quantize.layer_moments import MomentSums, has_rows
 from lepton_cc.passes.quantize.layer_rounding import (
+    Folds,
     LayerError,
     LayerProblem,
     Rounding,
     round_layer,
 )
 from lepton_cc.passes.quantize.quantization_points import quantization_points
-from lepton_cc.passes.quantize.weight_rounding import RoundedLayer
+from lepton_cc.passes.quantize.weight_rounding import RoundedLayer, quantize_weights
 
 # Elements of a layer's second moments: 16 MiB each of its two matrices.
 MAX_MOMENTS = 1 << 21
@@ -35,6 +37,8 @@ MAX_MOMENTS = 1 << 21
 _MAX_MOMENTS_OF_STAGE = 1 << 22
 # Every run of the samples compiles the model again.
 _MAX_STAGES = 40
+# Runs of neighbouring samples, every how many of which is held out.
+_NUM_RUNS, _FOLD = 16, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class LayerRecord:
     """What was done to a layer.
 
     `error` is None if it was rounded to nearest; `reason` says why, if a method was asked for.
+    `sensitivity`: the model's outputs' error if this layer alone has 4 bits, where it was measured.
     """
 
     name: str
@@ -50,6 +55,7 @@ class LayerRecord:
     bits: int
     error: LayerError | None
     reason: str = ""
+    sensitivity: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,25 +85,90 @@ def round_layers(
         current = replace(insertion, rounded=dict(layers)).run(graph, Statistics())
         sources = _sources(current, stage)
         integer_run = inner_run(current, [x for x, _ in sources.values()])
-        sums = {op: MomentSums(op, data.num_samples) for op in stage if op in sources}
-        for sample in data.samples():
+        sums = {op: _FoldSums(op, data.num_samples) for op in stage if op in sources}
+        for number, sample in enumerate(data.samples()):
             rounded, reals = integer_run(sample), float_run(sample)
             for op, one in sums.items():
-                one.observe(rounded[sources[op][0].name], reals[op.inputs[0].name])
+                one.observe(number, rounded[sources[op][0].name], reals[op.inputs[0].name])
         for op, one in sums.items():
             weights = arrays[op.inputs[1]]
+            folds = one.folds()
             problem = LayerProblem(
                 op,
                 weights,
                 arrays[op.inputs[2]] if len(op.inputs) > 2 else None,
                 sources[op][1],
-                insertion.scheme.dtype(weights.size),
-                one.moments(),
+                insertion.weights_dtype(op, weights.size),
+                folds.fitted.merged(folds.held_out),
+                folds,
             )
             name = op.result.name
             layers[name], errors[name] = round_layer(problem, method, correct_bias=correct_bias)
     records = tuple(_record(op, insertion, errors, _reason(op, arrays)) for op in contractions)
     return RoundedLayers(layers, records)
+
+
+def layers_alone(
+    graph: Graph,
+    data: CalibrationData,
+    insertion: InsertQuantization,
+    method: Rounding,
+    layers: Sequence[Op],
+) -> Mapping[str, RoundedLayer]:
+    """Layers rounded as if each were the only one: they read what they read in the float graph.
+
+    By the name of the result; without those whose weights are not finite.
+    """
+    arrays = {op.result: op.kind.value.array for op in graph.ops if isinstance(op.kind, Constant)}
+    solvable = [op for op in layers if method is not Rounding.PLAIN and not _reason(op, arrays)]
+    found: dict[str, RoundedLayer] = {}
+    for op in layers:
+        if op not in solvable and all(np.all(np.isfinite(arrays[v])) for v in op.inputs[1:]):
+            found[op.result.name] = _nearest(op, arrays[op.inputs[1]], insertion)
+    for stage in _stages(graph, solvable):
+        run = inner_run(graph, [op.inputs[0] for op in stage])
+        sums = {op: MomentSums(op, data.num_samples) for op in stage}
+        for sample in data.samples():
+            reals = run(sample)
+            for op, one in sums.items():
+                one.observe(reals[op.inputs[0].name], reals[op.inputs[0].name])
+        for op, one in sums.items():
+            weights = arrays[op.inputs[1]]
+            dtype = insertion.weights_dtype(op, weights.size)
+            problem = LayerProblem(op, weights, None, np.float32(1), dtype, one.moments())
+            found[op.result.name], _ = round_layer(problem, Rounding.GPTQ, correct_bias=True)
+    return found
+
+
+def _nearest(op: Op, weights: Array, insertion: InsertQuantization) -> RoundedLayer:
+    moments = insertion.moments.get(op.inputs[0].name)
+    weighed_by = None if moments is None else importance(op, moments)
+    dtype = insertion.weights_dtype(op, weights.size)
+    quantized = quantize_weights(weights, dtype, np.zeros(weights.shape[-1]), weighed_by)
+    shift = None if moments is None else mean_shift(op, moments, weights - quantized.reals)
+    return RoundedLayer(quantized, shift)
+
+
+class _FoldSums:
+    """Moments of the samples that layers are fitted to and of those held out, which are a quarter.
+
+    These come in runs: neighbours in a data set are often of one recording.
+    """
+
+    def __init__(self, op: Op, num_samples: int) -> None:
+        self._num_samples = num_samples
+        self._fitted = MomentSums(op, num_samples)
+        self._held_out = MomentSums(op, num_samples)
+
+    def observe(self, number: int, x: Array, y: Array) -> None:
+        """Adds what the layer reads of a sample."""
+        run = number * _NUM_RUNS // max(self._num_samples, 1)
+        is_held_out = run % _FOLD == _FOLD - 1
+        (self._held_out if is_held_out else self._fitted).observe(x, y)
+
+    def folds(self) -> Folds:
+        """The moments."""
+        return Folds(self._fitted.moments(), self._held_out.moments())
 
 
 def nearest_layers(graph: Graph, insertion: InsertQuantization) -> RoundedLayers:
@@ -114,7 +185,7 @@ def _record(
         op.result.name,
         op.location.nodes,
         num_weights,
-        insertion.scheme.dtype(num_weights).bits,
+        insertion.weights_dtype(op, num_weights).bits,
         errors.get(op.result.name),
         reason,
     )

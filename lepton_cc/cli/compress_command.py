@@ -1,6 +1,7 @@
 """`lepton compress MODEL --data DATA.npz`: integers of a float model, as IR and as ONNX."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from lepton_cc.cli.progress import progress
 from lepton_cc.cli.tables import print_table
 
 if TYPE_CHECKING:
+    from lepton_cc.calibration.layer_schemes import LayerScheme
+    from lepton_cc.calibration.quantize import QuantizationOptions
     from lepton_cc.compression.result import Compression
     from lepton_cc.compression.stage import Stage
 
@@ -39,12 +42,32 @@ if TYPE_CHECKING:
     show_default=True,
     help="How weights are rounded: to nearest, or for the least error of each layer.",
 )
+@click.option(
+    "--low-rank",
+    "low_rank",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="SHARE",
+    help="First split layers into thinner ones that save this share of all MACs.",
+)
 @click.option("--equalize", is_flag=True, help="First make ranges of channels equal.")
 @click.option(
     "--bias-correction/--no-bias-correction",
     "bias_correction",
     default=None,
     help="Let biases take up mean errors [default: for 4-bit weights].",
+)
+@click.option(
+    "--layer-scheme",
+    "layer_schemes",
+    multiple=True,
+    metavar="NAME=SCHEME",
+    help="Other bits for the layer of an ONNX node; NAME may hold *.",
+)
+@click.option(
+    "--mixed",
+    metavar="SIZE%|X dB",
+    help="Keep the layers at 8 bits that lose most at 4: as many as fit a share of the bytes that "
+    "weights take at 8 bits, or as the outputs need for a signal to noise ratio.",
 )
 @options.calibration_method
 @options.dims
@@ -63,6 +86,9 @@ def compress(
     method: str,
     equalize: bool,
     bias_correction: bool | None,
+    low_rank: float | None,
+    layer_schemes: tuple[str, ...],
+    mixed: str | None,
     calibration_method: str | None,
     dims: tuple[str, ...],
     name: str,
@@ -78,10 +104,17 @@ def compress(
     from lepton_cc.ir.diagnostics import Refused
 
     stages: list[Stage] = []
+    if low_rank is not None:
+        from lepton_cc.compression.low_rank_stage import LowRankStage
+        from lepton_cc.low_rank.options import LowRankOptions
+
+        stages.append(LowRankStage(LowRankOptions(low_rank)))
     if quantize != "none":
-        stages.append(
-            _quantization(quantize, method, calibration_method, equalize, bias_correction)
-        )
+        from lepton_cc.compression.quantize_stage import QuantizeStage
+
+        chosen = _quantization(quantize, method, calibration_method, layer_schemes, mixed)
+        chosen = replace(chosen, equalize=equalize, correct_bias=bias_correction)
+        stages.append(QuantizeStage(chosen))
     with progress(quiet=as_json) as tell:
         done = compress_model(
             model,
@@ -105,24 +138,35 @@ def _quantization(
     scheme: str,
     rounding: str,
     calibration_method: str | None,
-    equalize: bool,
-    bias_correction: bool | None,
-) -> "Stage":
+    layer_schemes: tuple[str, ...],
+    mixed: str | None,
+) -> "QuantizationOptions":
     from lepton_cc.calibration.method import Method
+    from lepton_cc.calibration.mixed_widths import WidthBudget
     from lepton_cc.calibration.quantize import DEFAULT_METHOD, QuantizationOptions
-    from lepton_cc.compression.quantize_stage import QuantizeStage
     from lepton_cc.passes.quantize.layer_rounding import Rounding
     from lepton_cc.passes.quantize.weight_rounding import WeightScheme
 
-    return QuantizeStage(
-        QuantizationOptions(
-            WeightScheme(scheme),
-            method=DEFAULT_METHOD if calibration_method is None else Method(calibration_method),
-            rounding=Rounding(rounding),
-            equalize=equalize,
-            correct_bias=bias_correction,
-        )
+    return QuantizationOptions(
+        WeightScheme(scheme),
+        method=DEFAULT_METHOD if calibration_method is None else Method(calibration_method),
+        rounding=Rounding(rounding),
+        layers=tuple(_layer_scheme(word) for word in layer_schemes),
+        mixed=None if mixed is None else WidthBudget.parse(mixed),
     )
+
+
+def _layer_scheme(word: str) -> "LayerScheme":
+    from lepton_cc.calibration.layer_schemes import LayerScheme
+    from lepton_cc.passes.quantize.weight_rounding import WeightScheme
+
+    pattern, _, scheme = word.rpartition("=")
+    if not pattern or scheme not in options.SCHEMES:
+        known = ", ".join(options.SCHEMES)
+        raise click.BadParameter(
+            f"{word!r} is not NAME=SCHEME with a scheme of {known}", param_hint="--layer-scheme"
+        )
+    return LayerScheme(pattern, WeightScheme(scheme))
 
 
 def _print(done: "Compression", written: tuple[Path, ...]) -> None:

@@ -15,7 +15,7 @@ from lepton_cc.compression.stage import StageContext, StageResult, StageTable
 from lepton_cc.ir.graph import Graph
 from lepton_cc.passes.quantize.equalize_channels import EqualizeChannels
 
-_HEADINGS = ("layer", "ONNX nodes", "weights", "bits", "dB to nearest", "dB", "note")
+_HEADINGS = ("layer", "ONNX nodes", "weights", "bits", "dB to nearest", "dB", "outputs' dB", "note")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,9 @@ def _layer_fields(record: LayerRecord) -> Mapping[str, object]:
     if record.error is not None:
         fields["error_to_nearest"] = record.error.to_nearest
         fields["error"] = record.error.solved
+        fields["damping"] = record.error.damping
+    if record.sensitivity is not None:
+        fields["output_error_at_4_bits"] = record.sensitivity
     if record.reason:
         fields["reason"] = record.reason
     return fields
@@ -79,6 +82,7 @@ def _table(options: QuantizationOptions, quantized: QuantizedModel) -> StageTabl
             one.bits,
             _shown(one.error.to_nearest if one.error else None),
             _shown(one.error.solved if one.error else None),
+            _shown(one.sensitivity),
             one.reason,
         )
         for one in quantized.rounding.records

@@ -9,6 +9,7 @@ at once, and nothing is drawn at random.
 import numpy as np
 
 from lepton_cc.ir.tensor import Array
+from lepton_cc.passes.quantize.column_solve import steps_of_rows
 
 _NUM_STEPS = 1500
 _RATE = 0.02
@@ -20,12 +21,20 @@ _FIRST_BETA, _LAST_BETA = 20.0, 2.0
 _DECAYS = (0.9, 0.999)
 
 
-def round_adaptively(weights: Array, gram: Array, scales: Array, bounds: tuple[int, int]) -> Array:
-    """Integers [G, K, O] within `bounds` for weights [G, K, O] in steps of `scales` [G, O].
+def round_adaptively(
+    weights: Array,
+    gram: Array,
+    scales: Array,
+    bounds: tuple[int, int],
+    kept: Array | None = None,
+) -> Array:
+    """Integers [G, K, O] within `bounds` for weights [G, K, O] in steps of `scales`.
 
-    `gram` [G, K, K] is the mean of x x^T of what they are multiplied with.
+    scales: [G, O], or [G, K, O]. `gram` [G, K, K] is the mean of x x^T of what they are multiplied
+    with. Weights that are not `kept` (bool[G, K, O]) are 0.
     """
-    steps = weights / scales[:, None, :]
+    sizes = steps_of_rows(scales, weights)
+    steps = weights / sizes
     floors = np.floor(steps)
     fractions = np.clip((steps - floors - _LOW) / (_HIGH - _LOW), 1e-4, 1 - 1e-4)
     logits = np.log(fractions / (1 - fractions)).astype(np.float32)
@@ -40,7 +49,11 @@ def round_adaptively(weights: Array, gram: Array, scales: Array, bounds: tuple[i
         soft = np.clip(stretched, 0, 1)
         values = floor32 + soft
         inside = (stretched > 0) & (stretched < 1) & (values >= low) & (values <= high)
-        gradient = 2 * (form @ (np.clip(values, low, high) - target))
+        errors = np.clip(values, low, high) - target
+        if kept is not None:
+            inside &= kept
+            errors *= kept
+        gradient = 2 * (form @ errors)
         progress = (step / _NUM_STEPS - _WARM_UP) / (1 - _WARM_UP)
         if progress > 0:
             beta = _LAST_BETA + (_FIRST_BETA - _LAST_BETA) * (1 + np.cos(np.pi * progress)) / 2
@@ -53,4 +66,5 @@ def round_adaptively(weights: Array, gram: Array, scales: Array, bounds: tuple[i
         spread = np.sqrt(second / (1 - _DECAYS[1] ** step)) + np.float32(1e-8)
         logits -= np.float32(_RATE) * corrected / spread
     up = logits >= 0
-    return np.asarray(np.clip(floors + up, low, high))
+    integers = np.clip(floors + up, low, high)
+    return np.asarray(integers if kept is None else integers * kept)

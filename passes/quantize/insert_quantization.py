@@ -13,8 +13,9 @@ from lepton_cc.ir.builder import GraphBuilder
 from lepton_cc.ir.diagnostics import Code, refuse
 from lepton_cc.ir.dtype import DType, integer_bounds
 from lepton_cc.ir.graph import Graph, Location, Op, Value
+from lepton_cc.ir.op_kind import Trait
 from lepton_cc.ir.ops.constant import Constant
-from lepton_cc.ir.ops.elementwise import Binary
+from lepton_cc.ir.ops.elementwise import Binary, Clamp
 from lepton_cc.ir.ops.pointwise_functions import BinaryFunction
 from lepton_cc.ir.ops.quantization import Dequantize, Quantize
 from lepton_cc.ir.rewrite import Statistics, without_dead_ops
@@ -43,7 +44,9 @@ class InsertQuantization(Pass):
     Accepts a float graph with its batch normalizations folded. `ranges` holds the interval of each
     value by name; a value without one stays float. `moments` describe what contractions read, by
     its name: with them biases make up for the mean error of rounded weights. `rounded` are the
-    weights of contractions, by the name of their result, that are rounded already.
+    weights of contractions, by the name of their result, that are rounded already. `layers` have
+    another scheme than the rest, by the name of their result: for their weights, and for the
+    activations that they give.
     """
 
     NAME: ClassVar[str] = "insert-quantization"
@@ -51,6 +54,11 @@ class InsertQuantization(Pass):
     ranges: Mapping[str, Interval] = field(default_factory=dict)
     moments: Mapping[str, ChannelMoments] = field(default_factory=dict)
     rounded: Mapping[str, RoundedLayer] = field(default_factory=dict)
+    layers: Mapping[str, WeightScheme] = field(default_factory=dict)
+
+    def weights_dtype(self, op: Op, num_elements: int) -> DType:
+        """The integers of a layer's weights."""
+        return self.layers.get(op.results[0].name, self.scheme).dtype(num_elements)
 
     def run(self, graph: Graph, statistics: Statistics) -> Graph:
         refuse_quantized(graph)
@@ -136,11 +144,22 @@ class _Inserter:
     def _known_parameters(self) -> Mapping[Value, ActivationParameters]:
         activations = self._options.scheme.activations
         found = {value: by.widened(activations) for value, by in self._points.fixed.items()}
+        producers = self._graph.producers()
         for value in self._points.measured:
             if value.name in self._options.ranges:
-                dtype = DType.I16 if value in self._points.wide else activations
+                scheme = self._scheme_of(value, producers)
+                dtype = DType.I16 if value in self._points.wide else scheme.activations
                 found[value] = activation_parameters(self._options.ranges[value.name], dtype)
         return found
+
+    def _scheme_of(self, value: Value, producers: Mapping[Value, Op]) -> WeightScheme:
+        """That of the layer which a value is the result of, clamped or moved at most."""
+        options = self._options
+        op = producers.get(value)
+        while op is not None and op.results[0].name not in options.layers:
+            follows = isinstance(op.kind, Clamp) or Trait.MOVEMENT in op.kind.traits
+            op = producers.get(op.inputs[0]) if follows and op.inputs else None
+        return options.scheme if op is None else options.layers[op.results[0].name]
 
     def _bind(self, old: Value, new: Value, location: Location) -> None:
         """Decides what the readers of `old` are given."""
@@ -233,7 +252,7 @@ class _Inserter:
         smallest = smallest_scales(bias, by.scale, outputs)
         # Groups of a transposed convolution share the columns.
         smallest = smallest.reshape(-1, columns).max(axis=0)
-        dtype = self._options.scheme.dtype(weights.size)
+        dtype = self._options.weights_dtype(op, weights.size)
         quantized = quantize_weights(weights, dtype, smallest, weighed_by)
         if moments is not None:
             shift = mean_shift(op, moments, weights - quantized.reals)
@@ -254,7 +273,7 @@ class _Inserter:
             return op
         operands = list(op.operands)
         for number, array in enumerate(matrices, start=1):
-            dtype = self._options.scheme.dtype(array.size)
+            dtype = self._options.weights_dtype(op, array.size)
             quantized = quantize_weights(array, dtype, np.zeros(array.shape[-1]))
             operands[number] = self._weights(op, quantized, number)
             self._statistics.count("quantize weights")

@@ -25,6 +25,7 @@ from lepton_cc.passes.quantize.layer_moments import (
     grouped_weights,
     ungrouped_weights,
 )
+from lepton_cc.passes.quantize.least_squares import adapted_weights
 from lepton_cc.passes.quantize.weight_rounding import (
     QuantizedWeights,
     RoundedLayer,
@@ -32,8 +33,12 @@ from lepton_cc.passes.quantize.weight_rounding import (
     smallest_scales,
 )
 
-# Of the mean square of what the weights are multiplied with; more where samples are few.
+# Of the mean square of what the weights are multiplied with: if no samples are held out to choose
+# it by, and what they choose from.
 _DAMPING = 0.1
+_DAMPINGS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+# Layers with fewer zeros were not pruned: theirs are as good as any number.
+_PRUNED = 0.1
 _CLIP_RATIOS = np.linspace(1.0, 0.5, 21)
 
 
@@ -49,16 +54,29 @@ class Rounding(enum.Enum):
 class LayerError:
     """Squared error of a layer's results by its share of their square: to nearest, and as solved.
 
-    Both are measured against the best that the layer could do with what it reads.
+    Both are measured against the best that the layer could do with what it reads; `damping` is how
+    much that was pulled towards the layer's own weights.
     """
 
     to_nearest: float
     solved: float
+    damping: float
+
+
+@dataclass(frozen=True, slots=True)
+class Folds:
+    """Moments of the samples that a layer may be fitted to, and of those held out to judge it."""
+
+    fitted: LayerMoments
+    held_out: LayerMoments
 
 
 @dataclass(frozen=True, slots=True)
 class LayerProblem:
-    """A contraction with what is known about it; `x_scale` is the step of what it reads."""
+    """A contraction with what is known about it; `x_scale` is the step of what it reads.
+
+    moments: of all samples, whose `folds` choose the damping.
+    """
 
     op: Op
     weights: Array
@@ -66,33 +84,41 @@ class LayerProblem:
     x_scale: np.float32
     dtype: DType
     moments: LayerMoments
+    folds: Folds | None = None
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """The integers that a weight may become."""
+        low, high = integer_bounds(self.dtype)
+        return (-high, high) if self.dtype.bits >= 8 else (low, high)
+
+    @property
+    def original(self) -> Array:
+        """The weights as f64[G, K, O]."""
+        return grouped_weights(self.op, self.weights.astype(np.float64))
+
+    @property
+    def kept(self) -> Array | None:
+        """Weights that may be other than 0, bool[G, K, O]; None if the layer was not pruned."""
+        found = self.original != 0
+        return None if found.mean() > 1 - _PRUNED else np.asarray(found)
 
 
 def round_layer(
     problem: LayerProblem, method: Rounding, *, correct_bias: bool
 ) -> tuple[RoundedLayer, LayerError]:
     """Integer weights with their scales, and what the bias takes up, f64[O]."""
-    op, moments = problem.op, problem.moments
+    moments, original = problem.moments, problem.original
     used = moments.centered() if correct_bias else moments
-    original = grouped_weights(op, problem.weights.astype(np.float64))
-    gram, ridge = _damped(used)
-    target = np.linalg.solve(gram, used.cross @ original + ridge @ original)
-    low, high = integer_bounds(problem.dtype)
-    if problem.dtype.bits >= 8:
-        low = -high
-    scales = _scales(problem, target, gram, (low, high))
-    integers = solve_columns(target, gram, scales, (low, high))
-    integers = descend(integers, target, gram, scales, (low, high))
+    damping = _chosen_damping(problem, correct_bias=correct_bias)
+    target, gram = adapted_weights(original, used, damping, problem.kept)
+    scales = _scales(problem, target, gram)
+    integers = _solved(problem, target, gram, scales)
     if method is Rounding.ADAROUND and problem.dtype.bits < 8:
-        integers = round_adaptively(target, gram, scales, (low, high))
+        learned = round_adaptively(target, gram, scales, problem.bounds, problem.kept)
+        learned = descend(learned, target, gram, scales, problem.bounds, problem.kept)
+        integers = _better(learned, integers, target, gram, scales)
     solved = integers * scales[:, None, :]
-    nearest = quantize_weights(problem.weights, problem.dtype, np.zeros(problem.weights.shape[-1]))
-    signal = float(quadratic_error(target, used.gram).sum()) or 1.0
-    error = LayerError(
-        float(quadratic_error(grouped_weights(op, nearest.reals) - target, used.gram).sum())
-        / signal,
-        float(quadratic_error(solved - target, used.gram).sum()) / signal,
-    )
     shift: Array | None = None
     if correct_bias:
         before = np.einsum("gk,gko->go", moments.mean_y, original)
@@ -100,26 +126,78 @@ def round_layer(
     shape = problem.weights.shape
     typed = ungrouped_weights(integers, shape).astype(np.int8).astype(problem.dtype.numpy)
     flat_scales = scales.reshape(-1).astype(np.float32)
+    error = _error(problem, target, solved, used.gram, damping)
     return RoundedLayer(QuantizedWeights(typed, flat_scales), shift), error
 
 
-def _damped(moments: LayerMoments) -> tuple[Array, Array]:
-    """The gram matrix with a ridge, and the ridge [G, K, K]."""
-    depth = moments.gram.shape[1]
-    mean_square = np.einsum("gkk->gk", moments.gram).mean(axis=1)
-    share = _DAMPING * max(1.0, depth / max(moments.num_positions, 1))
-    strength = np.where(mean_square > 0, share * mean_square, 1.0)
-    ridge = strength[:, None, None] * np.eye(depth)
-    return moments.gram + ridge, ridge
+def _better(one: Array, other: Array, target: Array, gram: Array, scales: Array) -> Array:
+    """Of two solutions the one that errs less, for each output."""
+    errors = [
+        quadratic_error(integers * scales[:, None, :] - target, gram) for integers in (one, other)
+    ]
+    return np.where((errors[0] < errors[1])[:, None, :], one, other)
 
 
-def _scales(problem: LayerProblem, target: Array, gram: Array, bounds: tuple[int, int]) -> Array:
+def _error(
+    problem: LayerProblem, target: Array, solved: Array, gram: Array, damping: float
+) -> LayerError:
+    nearest = quantize_weights(problem.weights, problem.dtype, np.zeros(problem.weights.shape[-1]))
+    signal = float(quadratic_error(target, gram).sum()) or 1.0
+    to_nearest = grouped_weights(problem.op, nearest.reals) - target
+    return LayerError(
+        float(quadratic_error(to_nearest, gram).sum()) / signal,
+        float(quadratic_error(solved - target, gram).sum()) / signal,
+        damping,
+    )
+
+
+def _solved(problem: LayerProblem, target: Array, gram: Array, scales: Array) -> Array:
+    kept, bounds = problem.kept, problem.bounds
+    integers = solve_columns(target, gram, scales, bounds, kept)
+    return descend(integers, target, gram, scales, bounds, kept)
+
+
+def _chosen_damping(problem: LayerProblem, *, correct_bias: bool) -> float:
+    """The damping whose weights, fitted to some samples, err least on those held out."""
+    folds = problem.folds
+    if folds is None or not folds.held_out.num_positions or not folds.fitted.num_positions:
+        return _DAMPING
+    used = folds.fitted.centered() if correct_bias else folds.fitted
+    target, gram = adapted_weights(problem.original, used, _DAMPING, problem.kept)
+    scales = _scales(problem, target, gram)
+    errors = []
+    for damping in _DAMPINGS:
+        target, gram = adapted_weights(problem.original, used, damping, problem.kept)
+        solved = _solved(problem, target, gram, scales) * scales[:, None, :]
+        errors.append(_held_out_error(problem.original, solved, folds, correct_bias=correct_bias))
+    return _DAMPINGS[int(np.argmin(errors))]
+
+
+def _held_out_error(original: Array, solved: Array, folds: Folds, *, correct_bias: bool) -> float:
+    """The mean square of x W - y V over the samples held out, but for the square of y V.
+
+    A bias takes up what the means of the fitted samples say, not those of the others.
+    """
+    seen = folds.held_out.centered() if correct_bias else folds.held_out
+    wanted = seen.cross @ original
+    total = quadratic_error(solved, seen.gram) - 2 * np.einsum("gko,gko->go", solved, wanted)
+    if correct_bias:
+        left = [
+            np.einsum("gk,gko->go", one.mean_x, solved)
+            - np.einsum("gk,gko->go", one.mean_y, original)
+            for one in (folds.held_out, folds.fitted)
+        ]
+        total = total + (left[0] - left[1]) ** 2
+    return float(total.sum())
+
+
+def _scales(problem: LayerProblem, target: Array, gram: Array) -> Array:
     """Steps f64[G, O] that are binary32 numbers: of all the range, or tried at 4 bits."""
-    low, high = bounds
+    low, high = problem.bounds
     whole = np.maximum(target.min(axis=1) / low, target.max(axis=1) / high)
     smallest = smallest_scales(problem.bias, problem.x_scale, problem.op.result.type.dims[-1])
     whole = np.maximum(whole, 2 * smallest.reshape(whole.shape))
     whole = np.where(whole > 0, whole, 1.0)
     if problem.dtype.bits < 8:
-        whole = best_scales(target, gram, whole, _CLIP_RATIOS, bounds)
+        whole = best_scales(target, gram, whole, _CLIP_RATIOS, problem.bounds, problem.kept)
     return np.asarray(whole.astype(np.float32).astype(np.float64))

@@ -31,6 +31,12 @@ class WeightScheme(enum.Enum):
         return self in (WeightScheme.W4A8, WeightScheme.W4A16)
 
     @property
+    def with_wide_weights(self) -> "WeightScheme":
+        """The scheme with the same activations and 8-bit weights."""
+        wide = self.activations is DType.I16
+        return WeightScheme.W8A16 if wide else WeightScheme.W8A8
+
+    @property
     def activations(self) -> DType:
         """The integers of activations."""
         wide = self in (WeightScheme.W8A16, WeightScheme.W4A16)
