@@ -84,8 +84,7 @@ _NECESSARY: tuple[Step, ...] = (
     EliminateDeadCode(),
 )
 _BASIC: tuple[Step, ...] = (*_INTEGERS, _SIMPLIFY, LowerRecurrent(), _SIMPLIFY)
-_FULL: tuple[Step, ...] = (
-    *_INTEGERS,
+_RECOGNIZE: tuple[Step, ...] = (
     # First, while transposes that move nothing are no reshapes yet.
     PropagateLayout(),
     Repeat((SinkReshapes(), _SIMPLIFY), limit=4),
@@ -93,27 +92,17 @@ _FULL: tuple[Step, ...] = (
     RecognizeNorms(),
     RecognizeOneHot(),
     RecognizeActivations(),
-    LowerRecurrent(),
+)
+_SETTLE: tuple[Step, ...] = (
     Repeat((PropagateLayout(), SinkReshapes(), _SIMPLIFY), limit=4),
     FoldBatchnorm(),
     RecognizeBias(),
     _SIMPLIFY,
 )
+_FULL: tuple[Step, ...] = (*_INTEGERS, *_RECOGNIZE, LowerRecurrent(), *_SETTLE)
 # What a float graph goes through before it is quantized: batch normalizations and biases are where
 # they stay, activations have one form.
-BEFORE_QUANTIZATION: tuple[Step, ...] = (
-    FoldConstants(),
-    PropagateLayout(),
-    Repeat((SinkReshapes(), _SIMPLIFY), limit=4),
-    RecognizeSoftmax(),
-    RecognizeNorms(),
-    RecognizeOneHot(),
-    RecognizeActivations(),
-    Repeat((PropagateLayout(), SinkReshapes(), _SIMPLIFY), limit=4),
-    FoldBatchnorm(),
-    RecognizeBias(),
-    _SIMPLIFY,
-)
+BEFORE_QUANTIZATION: tuple[Step, ...] = (FoldConstants(), *_RECOGNIZE, *_SETTLE)
 _FUSION: tuple[Step, ...] = (
     FuseDequantizedWeights(),
     FuseActivations(),
