@@ -6,7 +6,7 @@ Least Kullback-Leibler divergence between the values seen and the integers that 
 
 import numpy as np
 
-from lepton_cc.calibration.histogram import Histogram
+from lepton_cc.calibration.histogram import HistogramObserver
 from lepton_cc.ir.tensor import Array
 from lepton_cc.passes.quantize.activation_parameters import Interval
 
@@ -14,24 +14,15 @@ _NUM_INTEGERS = 256
 _RATIOS = np.linspace(1.0, 0.2, 81)
 
 
-class EntropyObserver:
+class EntropyObserver(HistogramObserver):
     """Least divergence over ranges that shrink from the whole one."""
-
-    def __init__(self) -> None:
-        self._histogram = Histogram()
-
-    def observe(self, values: Array) -> None:
-        """Counts the values."""
-        self._histogram.add(values)
 
     def interval(self) -> Interval:
         """Shrinks the upper bound, then the lower one."""
         seen = self._histogram.interval.with_zero()
-        used = np.flatnonzero(self._histogram.counts)
-        if not used.size:
+        centers, counts = self._used()
+        if not counts.size:
             return seen
-        counts = self._histogram.counts[used].astype(np.float64)
-        centers = self._histogram.centers[used]
         uppers = [Interval(seen.low, seen.high * ratio) for ratio in _RATIOS]
         upper = min(uppers, key=lambda one: _divergence(one, centers, counts))
         lowers = [Interval(seen.low * ratio, upper.high) for ratio in _RATIOS]

@@ -1,7 +1,8 @@
-"""A histogram of fixed size for values of unknown range: what all observers but min-max keep.
+"""A histogram of fixed size for values of unknown range, and the observer that fills one.
 
-Bins are [i w, (i + 1) w) for whole i, with w a power of two. A value beyond them doubles w, and
-bins join in pairs; so the result does not depend on the order of the samples.
+All observers but min-max are told apart only by the range that they choose from it. Bins are
+[i w, (i + 1) w) for whole i, with w a power of two. A value beyond them doubles w, and bins join in
+pairs; so the result does not depend on the order of the samples.
 """
 
 import math
@@ -86,3 +87,19 @@ class Histogram:
 
 def _fits(first: int, last: int) -> bool:
     return last - first < NUM_BINS and first > -_LIMIT and last < _LIMIT
+
+
+class HistogramObserver:
+    """Base of observers that choose a range from the histogram of all values."""
+
+    def __init__(self) -> None:
+        self._histogram = Histogram()
+
+    def observe(self, values: Array) -> None:
+        """Counts the values."""
+        self._histogram.add(values)
+
+    def _used(self) -> tuple[Array, Array]:
+        """Centers of the bins that hold values, and how many; f64."""
+        used = np.flatnonzero(self._histogram.counts)
+        return self._histogram.centers[used], self._histogram.counts[used].astype(np.float64)

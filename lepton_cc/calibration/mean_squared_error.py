@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lepton_cc.calibration.histogram import Histogram
+from lepton_cc.calibration.histogram import HistogramObserver
 from lepton_cc.ir.tensor import Array
 from lepton_cc.passes.quantize.activation_parameters import Interval
 
@@ -11,22 +11,13 @@ _RATIOS = np.linspace(1.0, 0.2, 81)
 _ROUNDS = 3
 
 
-class MeanSquaredErrorObserver:
+class MeanSquaredErrorObserver(HistogramObserver):
     """Least sum of rounding errors (step^2 / 12 each) and of squared distances cut off."""
-
-    def __init__(self) -> None:
-        self._histogram = Histogram()
-
-    def observe(self, values: Array) -> None:
-        """Counts the values."""
-        self._histogram.add(values)
 
     def interval(self) -> Interval:
         """Shrinks the upper bound, then the lower one, in turns, as long as the error falls."""
         seen = self._histogram.interval.with_zero()
-        used = np.flatnonzero(self._histogram.counts)
-        counts = self._histogram.counts[used].astype(np.float64)
-        centers = self._histogram.centers[used]
+        centers, counts = self._used()
         low, high = seen.low, seen.high
         for _ in range(_ROUNDS):
             high = _best([(low, seen.high * r) for r in _RATIOS], centers, counts)[1]

@@ -2,23 +2,18 @@
 
 import numpy as np
 
-from lepton_cc.calibration.histogram import Histogram
-from lepton_cc.ir.tensor import Array
+from lepton_cc.calibration.histogram import HistogramObserver
 from lepton_cc.passes.quantize.activation_parameters import Interval
 
 DEFAULT_PERCENTILE = 99.999
 
 
-class PercentileObserver:
+class PercentileObserver(HistogramObserver):
     """The range that `percentile` per cent of the values other than 0 lie above, and below."""
 
     def __init__(self, percentile: float = DEFAULT_PERCENTILE) -> None:
+        super().__init__()
         self._cut = 1.0 - percentile / 100.0
-        self._histogram = Histogram()
-
-    def observe(self, values: Array) -> None:
-        """Counts the values."""
-        self._histogram.add(values)
 
     def interval(self) -> Interval:
         """The range without the bins that hold nothing but what is cut off."""
