@@ -46,11 +46,11 @@ def _images(
     return DistillOptions(
         student,
         sparsity,
-        WeightScheme(bits) if bits else None,
-        "y",
-        Schedule(epochs),
-        Augmentation(flip=True, shift=2),
-        ArrayForm(1.0),
+        scheme=WeightScheme(bits) if bits else None,
+        labels="y",
+        schedule=Schedule(epochs),
+        augmentation=Augmentation(flip=True, shift=2),
+        form=ArrayForm(1.0),
     )
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option(
     "--student",
     metavar="SHARE|FILE.onnx",
-    help="Who learns: the model with this share of its channels, or another model "
+    help="Who learns: the model with this share of its multiply-adds, or another model "
     "[default: the model itself].",
 )
 @click.option(
@@ -113,6 +113,7 @@ def distill(
     """
     from lepton_cc.evaluation.data import ArrayForm
     from lepton_cc.ir.diagnostics import Refused
+    from lepton_cc.passes.prune.pattern import UNSTRUCTURED
     from lepton_cc.passes.quantize.weight_rounding import WeightScheme
     from lepton_cc.train.augmentation import Augmentation
     from lepton_cc.train.distill import DistillOptions
@@ -122,9 +123,10 @@ def distill(
     chosen = DistillOptions(
         _student(student),
         sparsity,
+        UNSTRUCTURED,
         None if quantize == "none" else WeightScheme(quantize),
         labels,
-        Schedule(epochs, batch, learning_rate, temperature, label_weight, seed),
+        Schedule(epochs, batch, learning_rate, temperature, label_weight, seed=seed),
         Augmentation(flip, shift),
         ArrayForm(divide_by),
     )

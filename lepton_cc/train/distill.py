@@ -11,6 +11,7 @@ from lepton_cc.evaluation.data import ArrayForm, formed
 from lepton_cc.frontend.model_source import AnyModel, model_source
 from lepton_cc.ir.diagnostics import Code, UsageError, refuse
 from lepton_cc.ir.tensor import Array
+from lepton_cc.passes.prune.pattern import UNSTRUCTURED, Pattern
 from lepton_cc.passes.quantize.weight_rounding import WeightScheme
 from lepton_cc.sample_inputs import read_inputs
 from lepton_cc.train.augmentation import Augmentation
@@ -24,12 +25,13 @@ TrainingSource = str | os.PathLike[str] | Mapping[str, Array]
 class DistillOptions:
     """What becomes of the model, and how it is trained.
 
-    student, sparsity, scheme: see `DistillStage`. labels: the name of the array with classes; ""
-    trains on the original's outputs alone. form: how arrays become inputs.
+    student, sparsity, pattern, scheme: see `DistillStage`. labels: the name of the
+    array with classes; "" trains on the original's outputs alone. form: how arrays become inputs.
     """
 
     student: float | Path | None = None
     sparsity: float = 0.0
+    pattern: Pattern = UNSTRUCTURED
     scheme: WeightScheme | None = None
     labels: str = ""
     schedule: Schedule = field(default_factory=Schedule)
@@ -62,6 +64,7 @@ def distill(
     stage = DistillStage(
         options.student,
         options.sparsity,
+        options.pattern,
         options.scheme,
         labels,
         options.schedule,

@@ -12,33 +12,36 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from lepton_cc.codegen.costs import num_macs
 from lepton_cc.compression.stage import StageContext, StageResult, StageTable
 from lepton_cc.ir.diagnostics import Code, UsageError, refuse
 from lepton_cc.ir.graph import Graph
 from lepton_cc.ir.tensor import Array
+from lepton_cc.passes.prune.pattern import UNSTRUCTURED, Pattern
 from lepton_cc.passes.quantize.weight_rounding import WeightScheme
 from lepton_cc.pruning.options import PruneOptions
 from lepton_cc.pruning.prune import prune
 from lepton_cc.train.augmentation import Augmentation
 from lepton_cc.train.distillation import Lesson, Schedule, TrainingRecord, train
+from lepton_cc.train.narrow_student import narrow_student, total_macs
 from lepton_cc.train.torch_import import trainable_graph
 
-# Samples by which it is decided which channels go.
-_NUM_FOR_CHANNELS = 256
+# Samples by which it is decided what goes.
+_NUM_FOR_PRUNING = 256
 
 
 @dataclass(frozen=True, slots=True)
 class DistillStage:
     """Knowledge distillation from the original.
 
-    student: None, the share of channels that stay, or an ONNX file. sparsity: the share of weights
-    that become zero; 0: none. scheme: None leaves floats. labels: classes i64[n] of the samples.
+    student: None, the share of the multiply-adds that stay, or an ONNX file. sparsity: the share of
+    weights that are zero from the beginning, in a pattern; 0: none. scheme: None leaves floats.
+    labels: classes i64[n] of the samples.
     """
 
     name: ClassVar[str] = "distill"
     student: float | Path | None = None
     sparsity: float = 0.0
+    pattern: Pattern = UNSTRUCTURED
     scheme: WeightScheme | None = None
     labels: Array | None = None
     schedule: Schedule = field(default_factory=Schedule)
@@ -50,14 +53,11 @@ class DistillStage:
         student = self._student(graph, context, lesson)
         if self.student is None and not self.sparsity and self.scheme is None:
             raise UsageError("nothing would be smaller: give a student, a sparsity or integers")
+        if self.sparsity:
+            samples = _first_samples(student, lesson)
+            student = prune(student, samples, PruneOptions(self.sparsity, self.pattern)).graph
         trained, record = train(
-            context.original,
-            student,
-            lesson,
-            self.schedule,
-            self.sparsity,
-            self.scheme,
-            self.progress,
+            context.original, student, lesson, self.schedule, self.scheme, self.progress
         )
         report = self._report(context.original, student, record)
         return StageResult(trained, report, table=_table(report))
@@ -88,13 +88,8 @@ class DistillStage:
             _check_interface(context.original, found)
             return found
         if not 0 < self.student < 1:
-            raise UsageError(f"student={self.student}: the share of channels is between 0 and 1")
-        arrays = {
-            value.name: tensor[:_NUM_FOR_CHANNELS].numpy()
-            for value, tensor in zip(graph.inputs, lesson.inputs, strict=True)
-        }
-        options = PruneOptions(1.0 - self.student, channels=True)
-        return prune(graph, arrays, options).graph
+            raise UsageError(f"student={self.student}: a share of multiply-adds is between 0 and 1")
+        return narrow_student(graph, _first_samples(graph, lesson), self.student)
 
     def _report(
         self, original: Graph, student: Graph, record: TrainingRecord
@@ -103,23 +98,32 @@ class DistillStage:
         return {
             "student": None if self.student is None else str(self.student),
             "sparsity": self.sparsity,
+            "pattern": self.pattern.kind.value,
             "scheme": None if self.scheme is None else self.scheme.value,
             "epochs": schedule.epochs,
             "batch": schedule.batch,
             "learning_rate": schedule.learning_rate,
             "temperature": schedule.temperature,
             "label_weight": schedule.label_weight if self.labels is not None else 0.0,
+            "hint_weight": schedule.hint_weight,
             "flip": self.augmentation.flip,
             "shift": self.augmentation.shift,
             "seed": schedule.seed,
-            "num_macs_before": sum(map(num_macs, original.ops)),
-            "num_macs": sum(map(num_macs, student.ops)),
+            "num_macs_before": total_macs(original),
+            "num_macs": total_macs(student),
             "zeros": record.sparsity,
             "losses": list(record.losses),
             "agreement": record.agreement,
             "accuracy_before": record.teacher_accuracy,
             "accuracy": record.student_accuracy,
         }
+
+
+def _first_samples(graph: Graph, lesson: Lesson) -> dict[str, Array]:
+    return {
+        value.name: tensor[:_NUM_FOR_PRUNING].numpy()
+        for value, tensor in zip(graph.inputs, lesson.inputs, strict=True)
+    }
 
 
 def _check_interface(original: Graph, student: Graph) -> None:

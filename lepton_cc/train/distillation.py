@@ -10,12 +10,16 @@ from lepton_cc.ir.diagnostics import UsageError
 from lepton_cc.ir.graph import Graph
 from lepton_cc.passes.quantize.weight_rounding import WeightScheme
 from lepton_cc.train.augmentation import Augmentation
-from lepton_cc.train.distillation_loss import compared_values, distillation_loss, label_loss
+from lepton_cc.train.distillation_loss import (
+    compared_values,
+    distillation_loss,
+    hint_loss,
+    label_loss,
+    shared_values,
+)
 from lepton_cc.train.graph_module import GraphModule
 from lepton_cc.train.lepton_optimizer import LeptonOptimizer
 
-# Pruning ends after this share of the steps; the rest is for what stays.
-_PRUNING_SHARE = 0.5
 _WARM_UP_SHARE = 0.05
 # Of parameters that are zero at first.
 _SMALLEST_SIZE = 1e-3
@@ -28,7 +32,8 @@ class Schedule:
     """How long and how fast to train: Adam, its rate rising at first, then falling as a cosine.
 
     learning_rate: the largest step of a weight, as a share of its tensor's root mean square.
-    label_weight: the share of the labels' loss, if there are labels. The same seed gives the same
+    label_weight: the share of the labels' loss, if there are labels. hint_weight: what the values
+    inside count that original and student both have. The same seed gives the same
     student on the same machine with the same number of threads.
     """
 
@@ -37,6 +42,7 @@ class Schedule:
     learning_rate: float = 1e-2
     temperature: float = 4.0
     label_weight: float = 0.3
+    hint_weight: float = 1.0
     seed: int = 0
 
     def check(self) -> None:
@@ -78,11 +84,10 @@ def train(
     student: Graph,
     lesson: Lesson,
     schedule: Schedule,
-    sparsity: float = 0.0,
     scheme: WeightScheme | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> tuple[Graph, TrainingRecord]:
-    """The trained student, and how it went.
+    """The trained student, and how it went; weights that are zero stay so.
 
     Raises:
         Refused: one of the graphs cannot be trained; with all ops that are in the way.
@@ -91,7 +96,7 @@ def train(
     schedule.check()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(schedule.seed)
-        return _Training(original, student, lesson, schedule).run(sparsity, scheme, progress)
+        return _Training(original, student, lesson, schedule).run(scheme, progress)
 
 
 class _Training:
@@ -105,12 +110,16 @@ class _Training:
             # Probabilities and logits do not compare; outputs do.
             self._taught, self._learned = list(original.outputs), list(student.outputs)
             self._are_logits = [False] * len(self._taught)
+        hints = shared_values(original, student)
+        self._num_compared = len(self._taught)
+        self._taught += [value for value, _ in hints]
+        self._learned += [value for _, value in hints]
         self._lesson, self._schedule = lesson, schedule
         self._generator = torch.Generator().manual_seed(schedule.seed)
         self._known: list[torch.Tensor] | None = None
 
     def run(
-        self, sparsity: float, scheme: WeightScheme | None, progress: Callable[[str], None] | None
+        self, scheme: WeightScheme | None, progress: Callable[[str], None] | None
     ) -> tuple[Graph, TrainingRecord]:
         schedule, count = self._schedule, len(self._lesson.inputs[0])
         adam = torch.optim.Adam(_groups(self._student, schedule.learning_rate))
@@ -118,8 +127,7 @@ class _Training:
         if scheme is not None:
             optimizer.quantize(scheme, schedule.learning_rate * _SHARE_OF_SCALES)
         steps = schedule.epochs * math.ceil(count / schedule.batch)
-        if sparsity:
-            optimizer.set_compression(sparsity, max(round(steps * _PRUNING_SHARE), 1))
+        optimizer.keep_zeros()
         rates = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: _rate(step, steps))
         losses = []
         self._student.train()
@@ -140,14 +148,21 @@ class _Training:
 
     def _loss(self, chosen: torch.Tensor) -> torch.Tensor:
         inputs = [one[chosen] for one in self._lesson.inputs]
+        hinted = len(self._taught) > self._num_compared and self._schedule.hint_weight > 0
         if self._lesson.augmentation.changes:
             inputs = [self._lesson.augmentation(one, self._generator) for one in inputs]
+        if self._lesson.augmentation.changes or hinted:
             taught = self._taught_by(inputs)
         else:
             taught = [one[chosen] for one in self._taught_by_all()]
         learned = self._student.evaluate(inputs, self._learned)
-        schedule, labels = self._schedule, self._lesson.labels
-        loss = distillation_loss(taught, learned, self._are_logits, schedule.temperature)
+        schedule, labels, count = self._schedule, self._lesson.labels, self._num_compared
+        loss = distillation_loss(
+            taught[:count], learned[:count], self._are_logits, schedule.temperature
+        )
+        if hinted:
+            hints = hint_loss(taught[count:], learned[count:])
+            loss = loss + schedule.hint_weight * hints
         if labels is None or not schedule.label_weight:
             return loss
         by_labels = label_loss(learned[0], labels[chosen])
@@ -160,7 +175,7 @@ class _Training:
     def _taught_by_all(self) -> list[torch.Tensor]:
         """What the teacher says of each sample: computed once, if samples stay as they are."""
         if self._known is None:
-            parts = [self._taught_by(batch) for batch in self._batches()]
+            parts = [self._taught_by(batch)[: self._num_compared] for batch in self._batches()]
             self._known = [torch.cat(columns) for columns in zip(*parts, strict=True)]
         return self._known
 
@@ -191,16 +206,17 @@ class _Training:
 
 
 def _groups(module: GraphModule, rate: float) -> list[dict[str, object]]:
-    """A group for each parameter, with a rate that is relative to its root mean square.
+    """A group for each parameter, its rate relative to the root mean square of what is not zero.
 
     Folded batch normalizations and unscaled inputs leave weights of very different size, while Adam
     moves all by the same amount. Shazeer and Stern, Adafactor (2018), section 8.
     """
-    sizes = (one.detach().square().mean().sqrt() for one in module.trained.parameters())
-    return [
-        {"params": [one], "lr": rate * max(float(size), _SMALLEST_SIZE)}
-        for one, size in zip(module.trained.parameters(), sizes, strict=True)
-    ]
+    groups: list[dict[str, object]] = []
+    for one in module.trained.parameters():
+        squares = one.detach().square()
+        size = math.sqrt(float(squares.sum()) / max(int((squares > 0).sum()), 1))
+        groups.append({"params": [one], "lr": rate * max(size, _SMALLEST_SIZE)})
+    return groups
 
 
 def _share(same: torch.Tensor) -> float:

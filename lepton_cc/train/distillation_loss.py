@@ -1,7 +1,8 @@
 """How far a student is from its teacher: by softened probabilities, or by what the outputs are.
 
 Outputs of a softmax are compared as Hinton et al. (2015) do: at a temperature, with the labels in
-addition if they are known. Other outputs are compared by their squared difference.
+addition if they are known. Other outputs are compared by their squared difference; so are values
+inside that both have (Romero et al., 2015), from which little data teach much.
 """
 
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from lepton_cc.ir.graph import Graph, Value
+from lepton_cc.ir.op_kind import Trait
 from lepton_cc.ir.ops.reduce import Softmax
 
 
@@ -24,6 +26,31 @@ def compared_values(graph: Graph) -> tuple[tuple[Value, bool], ...]:
         )
         found.append((op.inputs[0], True) if op is not None and is_last else (value, False))
     return tuple(found)
+
+
+def shared_values(original: Graph, student: Graph) -> tuple[tuple[Value, Value], ...]:
+    """What contractions read in both graphs, of one name and type; not their inputs."""
+    known = {value.name: value for op in student.ops for value in op.results}
+    computed = {op.result for op in original.ops if op.inputs}
+    read = (op.inputs[0] for op in original.ops if Trait.CONTRACTION in op.kind.traits)
+    return tuple(
+        (value, known[value.name])
+        for value in dict.fromkeys(read)
+        if value in computed and known.get(value.name) == value
+    )
+
+
+def hint_loss(taught: Sequence[torch.Tensor], learned: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The mean over all values of the squared difference, as a share of the mean square."""
+    total = torch.zeros(())
+    for teacher, student in zip(taught, learned, strict=True):
+        total = total + _relative_error(teacher, student)
+    return total / max(len(taught), 1)
+
+
+def _relative_error(teacher: torch.Tensor, student: torch.Tensor) -> torch.Tensor:
+    power = torch.square(teacher).mean().clamp_min(1e-12)
+    return functional.mse_loss(student, teacher) / power
 
 
 def distillation_loss(
@@ -41,8 +68,7 @@ def distillation_loss(
             loss = functional.kl_div(softened, known, reduction="none", log_target=True)
             total = total + temperature**2 * loss.sum(-1).mean()
         else:
-            power = torch.square(teacher).mean().clamp_min(1e-12)
-            total = total + functional.mse_loss(student, teacher) / power
+            total = total + _relative_error(teacher, student)
     return total
 
 

@@ -88,6 +88,12 @@ class LeptonOptimizer:
             raise UsageError("the model has no weights that can be pruned")
         self._ratio, self._steps, self._step = ratio, steps, 0
 
+    def keep_zeros(self) -> None:
+        """Weights that are zero now stay so; no others are pruned."""
+        weights = self._module.prunable_weights()
+        self._masks = [(one != 0).to(torch.float32) for one in weights]
+        self._steps = 0
+
     def zero_grad(self, set_to_none: bool = True) -> None:
         """As the wrapped optimizer's."""
         self.optimizer.zero_grad(set_to_none=set_to_none)
@@ -97,16 +103,15 @@ class LeptonOptimizer:
         loss: float | None = self.optimizer.step(closure)
         if self._steps:
             self._step += 1
-            self._prune()
+        self._prune()
         return loss
 
     def _prune(self) -> None:
         weights = self._module.prunable_weights()
-        with torch.no_grad():
-            for weight, mask in zip(weights, self._masks or [], strict=bool(self._masks)):
-                weight.mul_(mask)
-            if is_update(self._step, self._steps):
-                share = share_after(self._step, self._steps, self._ratio)
-                self._masks = [one.to(torch.float32) for one in masks(weights, share)]
+        if self._steps and is_update(self._step, self._steps):
+            share = share_after(self._step, self._steps, self._ratio)
+            self._masks = masks(weights, share)
+        if self._masks:
+            with torch.no_grad():
                 for weight, mask in zip(weights, self._masks, strict=True):
                     weight.mul_(mask)

@@ -30,10 +30,10 @@ def masks(weights: Sequence[torch.Tensor], share: float) -> list[torch.Tensor]:
     every = torch.cat([one.reshape(-1) for one in scores])
     num_gone = round(share * every.numel())
     if num_gone == 0:
-        return [torch.ones_like(one) for one in scores]
+        return [torch.ones(one.shape) for one in scores]
     # A sort that keeps the order of equal scores: zeros that are gone stay the first to go.
     order = torch.argsort(every, stable=True)
-    keep = torch.ones_like(every)
+    keep = torch.ones(every.shape)
     keep[order[:num_gone]] = 0.0
     parts = torch.split(keep, [one.numel() for one in scores])
     return [part.reshape(one.shape) for part, one in zip(parts, scores, strict=True)]
