@@ -7,6 +7,7 @@ class Status(enum.IntEnum):
     """Result of a generated function; a test holds it equal to the header."""
 
     OK = 0
+    BUSY = 1
     ERROR_NULL_ARGUMENT = -1
     ERROR_MISALIGNED_ARENA = -2
     ERROR_MISALIGNED_BUFFER = -3

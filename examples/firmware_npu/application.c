@@ -16,7 +16,7 @@ extern const uint8_t digits_payload[];
 extern const uint32_t digits_payload_bytes;
 
 /* What interrupt handler and application share. */
-static lpt_job job;
+static lepton_npu_task task;
 static volatile uint32_t num_interrupts;
 
 /* The engine reads and writes these: two of each, so that one is prepared while the other is used. */
@@ -29,7 +29,7 @@ LEPTON_STATIC_ASSERT(sizeof scores[0] >= NUM_CLASSES, scores_fit);
 void lepton_board_interrupt(void)
 {
     ++num_interrupts;
-    (void)lpt_interrupt(&job);
+    (void)lepton_npu_interrupt(&task);
 }
 
 static void print_number(uint64_t number)
@@ -59,7 +59,7 @@ static lepton_status print_failure(lpt_code code)
     lepton_board_print("engine: ");
     lepton_board_print(lpt_strerror(code));
     lepton_board_print("\n");
-    if (code == LPT_ERROR_DEVICE_FAULT && lpt_fault(&job, &report) == LPT_OK) {
+    if (code == LPT_ERROR_DEVICE_FAULT && lpt_fault(&task.job, &report) == LPT_OK) {
         lepton_board_print(lpt_fault_name(report.code));
         lepton_board_print(" in ");
         lepton_board_print(report.nodes);
@@ -110,56 +110,43 @@ static lepton_status classify_one_by_one(uint8_t found[NUM_SAMPLES])
     return LEPTON_OK;
 }
 
-/* Sleeps until the interrupt handler has noted the result. */
-static lpt_code wait_for_result(void)
+/* Sleeps until an interrupt, again and again until the digit is classified. */
+static lepton_status wait_for_result(void)
 {
+    lepton_status status;
+
     lepton_board_disable_interrupts();
-    while (job.status == LPT_BUSY) {
+    for (status = digits_poll(&task); status == LEPTON_BUSY; status = digits_poll(&task)) {
         lepton_board_sleep();
         lepton_board_enable_interrupts();
         lepton_board_disable_interrupts();
     }
     lepton_board_enable_interrupts();
-    return job.status;
+    return status;
 }
 
-/* The driver itself: the engine classifies a digit while the core prepares the next. */
-static lpt_code classify_side_by_side(const lpt_device *device, const lpt_model *model,
-                                      uint8_t found[NUM_SAMPLES])
+/* The engine classifies a digit while the core prepares the next. */
+static lepton_status classify_side_by_side(uint8_t found[NUM_SAMPLES])
 {
-    lpt_code code = LPT_OK;
+    lepton_status status = LEPTON_OK;
     uint32_t sample;
 
     prepare_image(0u, images[0]);
-    for (sample = 0u; sample < NUM_SAMPLES; ++sample) {
+    for (sample = 0u; sample < NUM_SAMPLES && status == LEPTON_OK; ++sample) {
         const uint32_t now = sample % 2u;
-        const void *inputs[1];
-        void *outputs[1];
-        lpt_memory memory = {NULL, 0u, NULL, NULL, NULL, 0u, NULL, 0u};
+        const digits_inputs in = {images[now]};
+        const digits_outputs out = {scores[now]};
 
-        inputs[0] = images[now];
-        outputs[0] = scores[now];
-        memory.arena = arena;
-        memory.arena_bytes = sizeof arena;
-        memory.inputs = inputs;
-        memory.outputs = outputs;
-        code = lpt_bind(&job, device, model, 0u, &memory);
-        if (code == LPT_OK) {
-            code = lpt_invoke_async(&job);
-        }
-        if (code != LPT_OK) {
-            return code;
-        }
+        status = digits_start(&task, &in, &out, arena);
         if (sample + 1u < NUM_SAMPLES) {
             prepare_image(sample + 1u, images[1u - now]);
         }
-        code = wait_for_result();
-        if (code != LPT_OK) {
-            return code;
+        if (status == LEPTON_OK) {
+            status = wait_for_result();
         }
         found[sample] = (uint8_t)best_class(scores[now]);
     }
-    return code;
+    return status;
 }
 
 static uint32_t print_classes(const uint8_t found[NUM_SAMPLES])
@@ -204,10 +191,10 @@ lepton_status lepton_application(void)
     print_line("estimated ", lpt_estimated_cycles(&model, 0u));
 
     lepton_board_enable_interrupts();
-    code = classify_side_by_side(&device, &model, again);
+    status = classify_side_by_side(again);
     lepton_board_disable_interrupts();
-    if (code != LPT_OK) {
-        return print_failure(code);
+    if (status != LEPTON_OK) {
+        return print_failure(task.job.status);
     }
     for (sample = 0u; sample < NUM_SAMPLES; ++sample) {
         if (again[sample] != found[sample]) {

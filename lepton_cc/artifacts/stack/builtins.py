@@ -44,8 +44,8 @@ def builtin_stack_bytes(name: str) -> int:
     Raises:
         InternalError: it is none that generated code is known to call.
     """
-    if name == npu_driver.INVOKE:
-        return npu_driver.INVOKE_STACK_BYTES
+    if name in npu_driver.CALLS:
+        return npu_driver.CALL_STACK_BYTES
     if name in _FUSED:
         return _FUSED_BOUND_BYTES
     if name not in _NAMES:

@@ -17,14 +17,15 @@ from lepton_cc.ir.diagnostics import InternalError
 from lepton_cc.ir.target import Target
 
 _TASK = "_task"
+_ENTRIES = ("run", "run_parallel", "run_profiled", "start", "poll", "finish")
 
 
 @dataclass(frozen=True, slots=True)
 class StackUsage:
     """Bytes below the caller's stack pointer, the return address included.
 
-    `run_bytes`: of NAME_run and NAME_run_parallel, in the second without what the caller's own
-    `run` callback takes. `task_bytes`: of a task that this callback runs, 0 without parallel
+    `run_bytes`: of each entry point, in NAME_run_parallel without what the caller's own `run`
+    callback takes. `task_bytes`: of a task that this callback runs, 0 without parallel
     kernels. `builtins`: the run-time library's functions that the code calls.
     """
 
@@ -50,8 +51,7 @@ def stack_usage(assembly: str, name: str, target: Target) -> StackUsage:
     machine: StackMachine = RiscvStack() if target.triple.startswith("riscv") else X86Stack()
     frames = {f.name: _frame(f, machine) for f in read_functions(assembly)}
     totals = _Totals(frames)
-    names = (f"{name}_run", f"{name}_run_parallel", f"{name}_run_profiled")
-    entries = [entry for entry in names if entry in frames]
+    entries = [entry for suffix in _ENTRIES if (entry := f"{name}_{suffix}") in frames]
     if not entries:
         raise InternalError(f"stack analysis: the listing defines no {name}_run")
     pushed = machine.return_address_bytes

@@ -12,7 +12,8 @@
 extern "C" {
 #endif
 
-/* Result of a generated function: LEPTON_OK or one of the negative codes below.
+/* Result of a generated function: LEPTON_OK or one of the negative codes below; of NAME_poll also
+ * LEPTON_BUSY.
  *
  * A fixed-width integer and not the enum's own type, which compilers that shorten enums
  * (-fshort-enums, the default of bare-metal Arm) would lay out differently from the generated code.
@@ -21,6 +22,7 @@ typedef int32_t lepton_status;
 
 enum {
     LEPTON_OK = 0,
+    LEPTON_BUSY = 1,                     /* NAME_poll: the run goes on */
     LEPTON_ERROR_NULL_ARGUMENT = -1,     /* a pointer that the call needs is NULL */
     LEPTON_ERROR_MISALIGNED_ARENA = -2,  /* the arena does not start at LEPTON_ARENA_ALIGNMENT */
     LEPTON_ERROR_MISALIGNED_BUFFER = -3, /* an input or output is not aligned as its type wants */

@@ -247,6 +247,9 @@ lpt_code lpt_invoke_async(lpt_job *job);
 /* LPT_BUSY, or the result of the job. Needs no interrupt. */
 lpt_code lpt_poll(lpt_job *job);
 
+/* Waits for a job that was started, as lpt_invoke does; then masks and clears the interrupts. */
+lpt_code lpt_wait(lpt_job *job);
+
 /* Entry for the interrupt handler: clears what the device has raised, notes the job's result in
  * `job->status`, and returns the bits LPT_IRQ_* that it found (0: not this device). */
 uint32_t lpt_interrupt(lpt_job *job);
@@ -280,8 +283,8 @@ lpt_code lpt_selftest(const lpt_device *device, const lpt_model *model, const lp
 
 /* --- What generated code calls, and what it needs of the board (lepton_npu.c) ------------------ */
 
-/* Most bytes of stack that lepton_npu_invoke takes below its caller, on rv32, with what it calls;
- * the functions of the board's bus may take LEPTON_NPU_BUS_STACK_BYTES of it. */
+/* Most bytes of stack that each of the functions below takes below its caller, on rv32, with what
+ * it calls; the functions of the board's bus may take LEPTON_NPU_BUS_STACK_BYTES of it. */
 #define LEPTON_NPU_STACK_BYTES 512
 #define LEPTON_NPU_BUS_STACK_BYTES 64
 
@@ -293,6 +296,36 @@ const lpt_host_bus *lepton_npu_bus(void);
  * LEPTON_ERROR_MISALIGNED_BUFFER, or LEPTON_ERROR_DEVICE for all else. */
 lepton_status lepton_npu_invoke(const void *payload, uint32_t segment, void *arena,
                                 const void *const *inputs, void *const *outputs);
+
+/* A run of a model that goes on beside other work: NAME_start, NAME_poll and NAME_finish share it.
+ * The caller gives the memory and leaves the members alone; generated code knows the first five. */
+typedef struct {
+    const void *inputs;  /* NAME_inputs, NAME_outputs: arrays of pointers */
+    const void *outputs;
+    void *arena;
+    uint32_t step;       /* how many stretches of the core have been run */
+    lepton_status status; /* of the newest segment, LEPTON_BUSY while it runs */
+    lpt_device device;
+    lpt_model model;
+    lpt_job job;
+} lepton_npu_task;
+
+LEPTON_STATIC_ASSERT(offsetof(lepton_npu_task, step) == 3u * sizeof(void *) &&
+                         offsetof(lepton_npu_task, status) == 3u * sizeof(void *) + 4u,
+                     generated_code_knows_the_task);
+
+/* Starts a segment on the memory that the task names, with the interrupts DONE and FAULT enabled.
+ * LEPTON_BUSY: it runs; else as lepton_npu_invoke. */
+lepton_status lepton_npu_start(lepton_npu_task *task, const void *payload, uint32_t segment);
+
+/* The status of the newest segment: LEPTON_BUSY, LEPTON_OK or why it failed. */
+lepton_status lepton_npu_poll(lepton_npu_task *task);
+
+/* The same when it has ended: waits as lpt_invoke does. */
+lepton_status lepton_npu_wait(lepton_npu_task *task);
+
+/* Entry for the interrupt handler, as lpt_interrupt. A task of zeros is no run: 0. */
+uint32_t lepton_npu_interrupt(lepton_npu_task *task);
 
 #ifdef __cplusplus
 }

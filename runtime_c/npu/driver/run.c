@@ -123,6 +123,18 @@ lpt_code lpt_cancel(lpt_job *job)
 
 lpt_code lpt_invoke(lpt_job *job)
 {
+    lpt_code code;
+
+    if (job == NULL || job->device == NULL) {
+        return LPT_ERROR_NULL_ARGUMENT;
+    }
+    /* Something must wake a `wait` that sleeps. */
+    code = start(job, job->device->bus->wait != NULL ? LPT_IRQ_DONE | LPT_IRQ_FAULT : 0u);
+    return code == LPT_OK ? lpt_wait(job) : code;
+}
+
+lpt_code lpt_wait(lpt_job *job)
+{
     const lpt_host_bus *bus;
     lpt_code code;
 
@@ -130,11 +142,6 @@ lpt_code lpt_invoke(lpt_job *job)
         return LPT_ERROR_NULL_ARGUMENT;
     }
     bus = job->device->bus;
-    /* Something must wake a `wait` that sleeps. */
-    code = start(job, bus->wait != NULL ? LPT_IRQ_DONE | LPT_IRQ_FAULT : 0u);
-    if (code != LPT_OK) {
-        return code;
-    }
     for (code = lpt_poll(job); code == LPT_BUSY; code = lpt_poll(job)) {
         if (bus->wait != NULL && bus->wait(bus->user) != 0) {
             code = lpt_cancel(job);

@@ -233,6 +233,10 @@ class AlignedBytes:
         self.address = -(-ctypes.addressof(self._buffer) // 16) * 16 + misalignment
         ctypes.memmove(self.address, content + self._GUARD, self.size_bytes + len(self._GUARD))
 
+    def fill(self, byte: bytes) -> None:
+        """Overwrites all of it."""
+        ctypes.memmove(self.address, byte * self.size_bytes, self.size_bytes)
+
     @property
     def content(self) -> bytes:
         """The bytes; the guard is checked."""
