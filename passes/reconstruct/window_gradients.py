@@ -1,0 +1,99 @@
+"""Forward and backward steps of convolutions and pools: matrix products over gathered windows."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from lepton_cc.ir.graph import Op
+from lepton_cc.ir.op_kind import OpKind
+from lepton_cc.ir.ops.conv import Conv
+from lepton_cc.ir.ops.pool import AveragePool, MaxPool
+from lepton_cc.ir.ops.window import Window
+from lepton_cc.ir.tensor import Array
+from lepton_cc.passes.quantize.layer_moments import grouped_weights, ungrouped_weights, window_rows
+from lepton_cc.passes.reconstruct.gradients import Rule, evaluated
+
+
+def scattered(window: Window, taps: Sequence[Array], shape: tuple[int, ...]) -> Array:
+    """The sum of what every tap adds to the input [N, *S, C] of `shape`: `Window.taps` reversed."""
+    dims = shape[1:-1]
+    padded = np.zeros(
+        (
+            shape[0],
+            *(lo + dim + hi for lo, dim, hi in zip(window.low, dims, window.high, strict=True)),
+            shape[-1],
+        ),
+        np.float32,
+    )
+    out = window.output_dims(dims)
+    for position, tap in zip(np.ndindex(*window.size), taps, strict=True):
+        steps = tuple(
+            slice(p * d, p * d + (n - 1) * s + 1, s)
+            for p, d, n, s in zip(position, window.dilations, out, window.strides, strict=True)
+        )
+        padded[(slice(None), *steps)] += tap
+    x = np.zeros(shape, np.float32)
+    inner = tuple(
+        slice(max(lo, 0), lo + dim + min(hi, 0))
+        for lo, dim, hi in zip(window.low, dims, window.high, strict=True)
+    )
+    crop = tuple(
+        slice(max(-lo, 0), dim + min(hi, 0))
+        for lo, dim, hi in zip(window.low, dims, window.high, strict=True)
+    )
+    x[(slice(None), *crop)] = padded[(slice(None), *inner)]
+    return x
+
+
+def _out_shape(op: Op, x: Array) -> tuple[int, ...]:
+    return (len(x), *op.result.type.dims[1:])
+
+
+def _conv(op: Op, operands: Sequence[Array]) -> Array:
+    """The products of all windows with the weights, group by group."""
+    x, weights = operands[:2]
+    rows = window_rows(op, x)
+    y = (rows @ grouped_weights(op, weights)).transpose(1, 0, 2).reshape(_out_shape(op, x))
+    return np.asarray(y + operands[2] if len(operands) > 2 else y)
+
+
+def _conv_backward(op: Op, operands: Sequence[Array], y: Array, dy: Array) -> tuple[Array, ...]:
+    assert isinstance(op.kind, Conv)
+    x, weights = operands[:2]
+    window, groups = op.kind.window, op.kind.groups
+    flat = dy.reshape(-1, groups, dy.shape[-1] // groups).transpose(1, 0, 2)
+    rows, matrix = window_rows(op, x), grouped_weights(op, weights)
+    d_weights = ungrouped_weights(rows.transpose(0, 2, 1) @ flat, weights.shape)
+    d_rows = flat @ matrix.transpose(0, 2, 1)
+    num_taps = int(np.prod(window.size))
+    split = d_rows.reshape(groups, -1, num_taps, weights.shape[-2]).transpose(2, 1, 0, 3)
+    taps = split.reshape(num_taps, *dy.shape[:-1], x.shape[-1])
+    d_x = scattered(window, list(taps), x.shape)
+    d_bias = (dy.reshape(-1, dy.shape[-1]).sum(axis=0),) if len(operands) > 2 else ()
+    return (d_x, d_weights, *d_bias)
+
+
+def _average_backward(op: Op, operands: Sequence[Array], y: Array, dy: Array) -> tuple[Array, ...]:
+    assert isinstance(op.kind, AveragePool)
+    (x,) = operands
+    share = dy / op.kind.counts(x.shape[1:-1]).astype(np.float32)[..., None]
+    count = int(np.prod(op.kind.window.size))
+    return (scattered(op.kind.window, [share] * count, x.shape),)
+
+
+def _max_backward(op: Op, operands: Sequence[Array], y: Array, dy: Array) -> tuple[Array, ...]:
+    """The first of several largest elements takes the gradient."""
+    assert isinstance(op.kind, MaxPool)
+    (x,) = operands
+    left, taps = dy, []
+    for _, view in op.kind.window.taps(x, -np.inf):
+        taps.append(np.where(view == y, left, np.float32(0)))
+        left = np.where(view == y, np.float32(0), left)
+    return (scattered(op.kind.window, taps, x.shape),)
+
+
+WINDOWED: Mapping[type[OpKind], Rule] = {
+    Conv: Rule(_conv, _conv_backward),
+    AveragePool: Rule(evaluated, _average_backward),
+    MaxPool: Rule(evaluated, _max_backward),
+}
