@@ -78,11 +78,11 @@ def _two_segments() -> onnx.ModelProto:
         weights.append(numpy_helper.from_array(array, f"{y}.w"))
         nodes.append(helper.make_node("Conv", [x, f"{y}.w"], [y], pads=[1] * 4))
     nodes = [nodes[1], nodes[0], nodes[2]]
-    ports = [
+    inputs, outputs = (
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, size, 8, 8))]
         for name, size in (("x", 3), ("y", 4))
-    ]
-    graph = helper.make_graph(nodes, "two", *ports, weights)
+    )
+    graph = helper.make_graph(nodes, "two", inputs, outputs, weights)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
