@@ -11,6 +11,12 @@ from lepton_cc.ir.ops.pool import AveragePool, MaxPool
 from lepton_cc.ir.ops.window import Window
 from lepton_cc.ir.tensor import Array
 from lepton_cc.passes.quantize.layer_moments import grouped_weights, ungrouped_weights, window_rows
+from lepton_cc.passes.reconstruct.depthwise_gradients import (
+    column_sums,
+    depthwise,
+    depthwise_taps,
+    is_by_depth,
+)
 from lepton_cc.passes.reconstruct.gradients import Rule, evaluated
 
 
@@ -51,6 +57,8 @@ def _out_shape(op: Op, x: Array) -> tuple[int, ...]:
 
 def _conv(op: Op, operands: Sequence[Array]) -> Array:
     """The products of all windows with the weights, group by group."""
+    if is_by_depth(op):
+        return depthwise(op, operands)
     x, weights = operands[:2]
     rows = window_rows(op, x)
     y = (rows @ grouped_weights(op, weights)).transpose(1, 0, 2).reshape(_out_shape(op, x))
@@ -61,6 +69,9 @@ def _conv_backward(op: Op, operands: Sequence[Array], y: Array, dy: Array) -> tu
     assert isinstance(op.kind, Conv)
     x, weights = operands[:2]
     window, groups = op.kind.window, op.kind.groups
+    if is_by_depth(op):
+        by_tap, constants = depthwise_taps(op, operands, dy)
+        return (scattered(window, by_tap, x.shape), *constants)
     flat = dy.reshape(-1, groups, dy.shape[-1] // groups).transpose(1, 0, 2)
     rows, matrix = window_rows(op, x), grouped_weights(op, weights)
     d_weights = ungrouped_weights(rows.transpose(0, 2, 1) @ flat, weights.shape)
@@ -69,7 +80,7 @@ def _conv_backward(op: Op, operands: Sequence[Array], y: Array, dy: Array) -> tu
     split = d_rows.reshape(groups, -1, num_taps, weights.shape[-2]).transpose(2, 1, 0, 3)
     taps = split.reshape(num_taps, *dy.shape[:-1], x.shape[-1])
     d_x = scattered(window, list(taps), x.shape)
-    d_bias = (dy.reshape(-1, dy.shape[-1]).sum(axis=0),) if len(operands) > 2 else ()
+    d_bias = (column_sums(dy),) if len(operands) > 2 else ()
     return (d_x, d_weights, *d_bias)
 
 

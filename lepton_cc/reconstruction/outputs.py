@@ -1,0 +1,244 @@
+"""Reconstruction of a whole network: all weights together, by the gradient of its outputs' error.
+
+Nothing is labelled: what the original network gives for the samples is what is wanted. Weights that
+are zero stay zero. It comes after layers were solved for one by one, which is where it starts from.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from lepton_cc.calibration.data import CalibrationData
+from lepton_cc.ir.graph import Graph, Op, Value
+from lepton_cc.ir.ops.constant import Constant
+from lepton_cc.ir.ops.reduce import Softmax
+from lepton_cc.ir.rewrite import without_dead_ops
+from lepton_cc.ir.tensor import Array
+from lepton_cc.passes.prune.contraction_weights import (
+    constant_arrays,
+    prunable_layers,
+    with_constants,
+)
+from lepton_cc.passes.quantize.layer_moments import MomentSums
+from lepton_cc.passes.reconstruct.block import Block
+from lepton_cc.passes.reconstruct.whiten import WhitenedLayer
+
+# Bytes of samples that are kept to be drawn from, and of what a batch may leave for the way back.
+_MAX_SAMPLE_BYTES, _MAX_BATCH_BYTES = 128 << 20, 96 << 20
+_BATCH = 32
+# Samples whose moments whiten the layers.
+_NUM_WHITENED = 256
+# One in so many samples is not fitted to, but judges whether the fit is better.
+_HELD_OUT = 10
+_SEED = 0
+_FIRST_MOMENT, _SECOND_MOMENT, _EPSILON = 0.9, 0.999, 1e-8
+
+
+@dataclass(frozen=True, slots=True)
+class FitOptions:
+    """How long and how fast.
+
+    num_macs: of the forward runs of all steps together. max_steps: but no more steps than that.
+    rate: of the first steps, in deviations of a layer's outputs.
+    """
+
+    num_macs: int = 10**12
+    max_steps: int = 3000
+    rate: float = 2e-3
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFit:
+    """The fitted graph and the shares of its outputs' variance that were missed, and are.
+
+    They are of samples that were not fitted to. Without a fit they are None, and `reason` is said.
+    """
+
+    graph: Graph
+    error_before: float | None
+    error: float | None
+    num_steps: int
+    reason: str = ""
+
+
+def fit_outputs(
+    original: Graph, compressed: Graph, data: CalibrationData, options: FitOptions
+) -> OutputFit:
+    """Fits all weights and biases of a prepared float graph to what the original one gives.
+
+    Adam (Kingma and Ba, 2015) in whitened coordinates, on the mean squared error before a final
+    softmax; the rate falls as a cosine. Memory is bounded, however many samples there are.
+    """
+    if len(original.inputs) != 1 or len(original.outputs) != 1:
+        return OutputFit(compressed, None, None, 0, "it has several inputs or outputs")
+    teacher, student = _whole(original), _whole(compressed)
+    reason = teacher.refusal or student.refusal
+    if reason:
+        return OutputFit(compressed, None, None, 0, reason)
+    samples = _kept_samples(data)
+    if len(samples) < 2 * _HELD_OUT:
+        return OutputFit(compressed, None, None, 0, f"{len(samples)} samples are too few")
+    fit = _Fit(teacher, student, compressed, samples, options)
+    before, constants, after = fit.run()
+    if after >= before:
+        return OutputFit(compressed, before, before, 0, "it was no better on other samples")
+    return OutputFit(with_constants(compressed, constants), before, after, fit.num_steps)
+
+
+class _Fit:
+    """The samples, what is wanted for each, and the constants while they change."""
+
+    def __init__(
+        self, teacher: Block, student: Block, graph: Graph, samples: Array, options: FitOptions
+    ) -> None:
+        self._block, self._samples, self._options = student, samples, options
+        self._layers = {
+            layer.op.inputs[1]: layer.op
+            for layer in prunable_layers(graph)
+            if layer.op in student.ops
+        }
+        self._batch, self.num_steps = _extent(tuple(self._layers.values()), options)
+        judges = np.arange(len(samples)) % _HELD_OUT == 0
+        self._held, self._free = np.flatnonzero(judges), np.flatnonzero(~judges)
+        self._goals = _outputs(teacher, teacher.constants, samples, self._batch)
+        self._power = max(float(self._goals.var()), 1e-30)
+
+    def run(self) -> tuple[float, dict[Value, Array], float]:
+        """The error before, the constants found, and the error with them."""
+        constants = dict(self._block.constants)
+        before = self._error(constants)
+        whitened = self._whitened()
+        adam = _Adam()
+        generator = np.random.default_rng(_SEED)
+        order = np.zeros(0, np.int64)
+        for step in range(self.num_steps):
+            if len(order) < self._batch:
+                order = np.concatenate([order, generator.permutation(self._free)])
+            chosen, order = order[: self._batch], order[self._batch :]
+            warm = min(1.0, (step + 1) / (0.02 * self.num_steps + 1))
+            fall = 0.5 * (1 + float(np.cos(np.pi * step / self.num_steps)))
+            gradients = self._gradients(constants, chosen)
+            adam.rate = self._options.rate * warm * fall
+            adam.count += 1
+            for value, op in self._layers.items():
+                _move(constants, gradients, op, whitened[value], adam)
+        found = {value: constants[value] for value in self._block.trained}
+        return before, found, self._error(constants)
+
+    def _whitened(self) -> dict[Value, WhitenedLayer]:
+        """Coordinates by weights, from what the layers read in some samples."""
+        chosen = self._free[:: max(1, len(self._free) // _NUM_WHITENED)]
+        sums = {value: MomentSums(op, len(chosen)) for value, op in self._layers.items()}
+        powers: dict[Value, list[Array]] = {value: [] for value in self._layers}
+        for one in chosen:
+            values = self._block.forward(self._samples[one : one + 1], {})
+            for value, op in self._layers.items():
+                x, y = values[op.inputs[0]], values[op.result]
+                sums[value].observe(x, x)
+                flat = y.reshape(-1, y.shape[-1])
+                powers[value].append(np.stack([flat.mean(axis=0), (flat**2).mean(axis=0)]))
+        found = {}
+        for value, op in self._layers.items():
+            mean, square = np.mean(powers[value], axis=0)
+            deviations = np.sqrt(np.maximum(square - mean**2, 0.0))
+            weights = self._block.constants[value]
+            found[value] = WhitenedLayer(op, weights, sums[value].moments(), deviations)
+        return found
+
+    def _gradients(self, constants: Mapping[Value, Array], chosen: Array) -> dict[Value, Array]:
+        values = self._block.forward(self._samples[chosen], constants)
+        missed = values[self._block.exit] - self._goals[chosen]
+        return self._block.backward(values, missed * np.float32(1 / (self._power * missed.size)))
+
+    def _error(self, constants: Mapping[Value, Array]) -> float:
+        """The share of the outputs' variance that is missed on what was held out."""
+        got = _outputs(self._block, constants, self._samples[self._held], self._batch)
+        return float(np.mean((got - self._goals[self._held]) ** 2)) / self._power
+
+
+class _Adam:
+    """Running moments of gradients and the steps that they lead to."""
+
+    def __init__(self) -> None:
+        self.rate, self.count = 0.0, 0
+        self._means: dict[Value, Array] = {}
+        self._squares: dict[Value, Array] = {}
+
+    def step(self, value: Value, gradient: Array) -> Array:
+        """What to add to one array."""
+        mean = self._means.setdefault(value, np.zeros_like(gradient))
+        square = self._squares.setdefault(value, np.zeros_like(gradient))
+        mean += (1 - _FIRST_MOMENT) * (gradient - mean)
+        square += (1 - _SECOND_MOMENT) * (gradient * gradient - square)
+        spread = np.sqrt(square / (1 - _SECOND_MOMENT**self.count)) + _EPSILON
+        scale = np.float32(-self.rate / (1 - _FIRST_MOMENT**self.count))
+        return np.asarray(scale * mean / spread)
+
+
+def _move(
+    constants: dict[Value, Array],
+    gradients: Mapping[Value, Array],
+    op: Op,
+    whitened: WhitenedLayer,
+    adam: _Adam,
+) -> None:
+    """One step of a layer's weights and bias."""
+    weights = op.inputs[1]
+    bias = op.inputs[2] if len(op.inputs) > 2 and op.inputs[2] in gradients else None
+    own, shift = whitened.gradients(gradients[weights], gradients[bias] if bias else None)
+    moved = adam.step(weights, own)
+    shifted = adam.step(bias, shift) if bias is not None and shift is not None else None
+    step, bias_step = whitened.steps(moved, shifted)
+    constants[weights] = constants[weights] + step
+    if bias is not None and bias_step is not None:
+        constants[bias] = constants[bias] + bias_step
+
+
+def _extent(layers: tuple[Op, ...], options: FitOptions) -> tuple[int, int]:
+    """Samples at a time, and steps."""
+    macs, elements = 0, 0
+    for op in layers:
+        rows = op.inputs[1].type.num_elements // op.result.type.dims[-1]
+        macs += op.result.type.num_elements * rows
+        elements += op.result.type.num_elements * 3
+        elements += op.result.type.num_elements // op.result.type.dims[-1] * rows
+    batch = max(1, min(_BATCH, _MAX_BATCH_BYTES // (4 * max(elements, 1))))
+    affordable = options.num_macs // (max(macs, 1) * batch)
+    return batch, int(max(1, min(options.max_steps, affordable)))
+
+
+def _outputs(block: Block, constants: Mapping[Value, Array], samples: Array, batch: int) -> Array:
+    """The outputs of all samples, [samples, ...]."""
+    return np.concatenate(
+        [
+            block.forward(samples[first : first + batch], constants)[block.exit]
+            for first in range(0, len(samples), batch)
+        ]
+    )
+
+
+def _kept_samples(data: CalibrationData) -> Array:
+    """Samples at even distances, all of them if memory allows: f32[samples, ...]."""
+    (value,) = data.inputs
+    every = max(1, -(-data.num_samples * value.type.size_bytes // _MAX_SAMPLE_BYTES))
+    kept = [s[value.name] for number, s in enumerate(data.samples()) if number % every == 0]
+    return np.concatenate(kept)
+
+
+def _whole(graph: Graph) -> Block:
+    """The graph as one block that ends before a final softmax: sharper than probabilities."""
+    producers = graph.producers()
+    last = producers.get(graph.outputs[0])
+    output = last.inputs[0] if last and isinstance(last.kind, Softmax) else graph.outputs[0]
+    cut = Graph(graph.name, graph.inputs, (output,), graph.output_names, graph.ops)
+    alive = without_dead_ops(cut)
+    arrays = constant_arrays(alive)
+    ops = tuple(op for op in alive.ops if not isinstance(op.kind, Constant))
+    trained = tuple(
+        value
+        for layer in prunable_layers(alive)
+        for value in layer.op.inputs[1:]
+        if value in arrays
+    )
+    return Block(alive.inputs[0], output, ops, arrays, trained)
