@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 
 from lepton_cc.codegen.npu.cascade import read_rows
+from lepton_cc.codegen.npu.constant_ring import BlobLoad
 from lepton_cc.codegen.npu.convolution_packet import PlacedMap, convolution_packet
 from lepton_cc.codegen.npu.cycles import packet_cycles
 from lepton_cc.codegen.npu.isa.assemble import FieldValue, Packet
@@ -21,7 +22,7 @@ from lepton_cc.codegen.npu.layers import (
 from lepton_cc.codegen.npu.layout import Layouts, MapLayout, dense_layout
 from lepton_cc.codegen.npu.machine import Machine
 from lepton_cc.codegen.npu.movement_packets import copy_packets, map_copy
-from lepton_cc.codegen.npu.place import BlobLoad, Places
+from lepton_cc.codegen.npu.place import Places
 from lepton_cc.codegen.npu.tasks import (
     ComputeTask,
     CopyTask,

@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lepton_cc.codegen.npu.cascade import read_rows
+from lepton_cc.codegen.npu.constant_ring import ALIGNMENT, BlobLoad, ConstantRing, aligned
 from lepton_cc.codegen.npu.isa.regions import Address, Region
 from lepton_cc.codegen.npu.layers import ConvLayer, ElementwiseLayer, Layer, TableLayer
 from lepton_cc.codegen.npu.layout import Layouts, MapLayout
 from lepton_cc.codegen.npu.machine import Machine
+from lepton_cc.codegen.npu.prefetch import Occupied, load_ahead
 from lepton_cc.codegen.npu.schedule import Schedule
 from lepton_cc.codegen.npu.tasks import (
     Blob,
@@ -33,18 +35,7 @@ from lepton_cc.passes.memory import (
     plan_memory,
 )
 
-_ALIGNMENT = 16
 _EXACT_BUFFERS = 80  # above, the exact solver takes seconds
-
-
-@dataclass(frozen=True, slots=True)
-class BlobLoad:
-    """A constant that may be loaded before task number `before` and must be by `first_use`."""
-
-    blob: Blob
-    before: int
-    first_use: int
-    address: Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,53 +61,63 @@ def place(machine: Machine, schedule: Schedule, *, prefetch: bool = False) -> Pl
     `prefetch`: constants may go to free scratchpad too, where more of them are loaded ahead.
     The plan may be larger than the scratchpad: whoever asked decides what to do about it.
     """
-    layouts = schedule.layouts
     uses = _blob_uses(schedule.tasks)
-    loads, ring_bytes = _ring_loads(machine, schedule, uses)
-    staged = _staged(uses, loads)
-    problem = _problem(schedule, uses, staged)
-    plan = plan_memory(problem, exact=len(problem.buffers) <= _EXACT_BUFFERS)
+    placed = _loaded_ahead(machine, schedule, uses) if prefetch else None
+    plan, loads = _loaded_in_turn(machine, schedule, uses) if placed is None else placed
     offsets = plan.offsets
-    for name, blob in staged.items():
-        first = uses[blob][0]
-        address = Address(Region.SPM, offsets[name])
-        loads.append(BlobLoad(blob, max(first - 1, 0), first, address))
-    spare_bytes = 0
-    if prefetch:
-        loads, spare_bytes = _prefetched(machine, loads, uses, plan.arena_bytes)
     buffers = {
         layout.buffer: Address(Region.SPM, offsets[layout.buffer.name])
-        for layout in layouts.by_value.values()
+        for layout in schedule.layouts.by_value.values()
         if layout.buffer.name in offsets
     }
     loads.sort(key=lambda load: load.first_use)
     addresses = {load.blob: load.address for load in loads}
-    return Places(buffers, addresses, tuple(loads), plan, ring_bytes, spare_bytes)
+    ends = {region: 0 for region in (Region.WBUF, Region.SPM)}
+    for load in loads:
+        end = load.address.offset + aligned(len(load.blob.content))
+        ends[load.address.region] = max(ends[load.address.region], end)
+    spare_bytes = max(ends[Region.SPM] - plan.arena_bytes, 0)
+    return Places(buffers, addresses, tuple(loads), plan, ends[Region.WBUF], spare_bytes)
 
 
-def _prefetched(
-    machine: Machine,
-    loads: Sequence[BlobLoad],
-    uses: Mapping[Blob, tuple[int, int]],
-    used_bytes: int,
-) -> tuple[list[BlobLoad], int]:
-    """The loads with some moved to what the plan leaves of the scratchpad, to begin earlier."""
-    start = -(-used_bytes // _ALIGNMENT) * _ALIGNMENT
-    wbuf = _Ring(Address(Region.WBUF, 0), machine.member.wbuf_bytes)
-    spare = _Ring(Address(Region.SPM, start), max(machine.member.spm_bytes - start, 0))
-    moved = []
-    for load in sorted(loads, key=lambda load: load.first_use):
-        use = uses[load.blob]
-        if load.address.region is Region.SPM:
-            moved.append(load)
-            continue
-        rings = [ring for ring in (wbuf, spare) if ring.earliest(load.blob, use[0]) is not None]
-        best = min(rings, key=lambda ring: ring.earliest(load.blob, use[0]) or 0, default=None)
-        found = None if best is None else best.add(load.blob, *use)
-        if found is None:
-            return list(loads), 0
-        moved.append(found)
-    return moved, spare.used_bytes
+def _loaded_in_turn(
+    machine: Machine, schedule: Schedule, uses: Mapping[Blob, tuple[int, int]]
+) -> tuple[MemoryPlan, list[BlobLoad]]:
+    """Constants go round the weight buffer; what it cannot hold is planned with the maps."""
+    loads = _ring_loads(machine, schedule, uses)
+    staged = _staged(uses, loads)
+    plan = _plan(_problem(schedule, uses, staged))
+    for name, blob in staged.items():
+        first = uses[blob][0]
+        address = Address(Region.SPM, plan.offsets[name])
+        loads.append(BlobLoad(blob, max(first - 1, 0), first, address))
+    return plan, loads
+
+
+def _loaded_ahead(
+    machine: Machine, schedule: Schedule, uses: Mapping[Blob, tuple[int, int]]
+) -> tuple[MemoryPlan, list[BlobLoad]] | None:
+    """The maps alone are planned, and constants put where they leave room; None if that fails."""
+    problem = _problem(schedule, uses, {})
+    plan = _plan(problem)
+    tasks_of: dict[int, list[int]] = {}
+    for number, step in enumerate(schedule.steps):
+        tasks_of.setdefault(step, []).append(number)
+    taken = [
+        Occupied(
+            plan.offsets[buffer.name],
+            plan.offsets[buffer.name] + buffer.size_bytes,
+            tasks_of[buffer.first_step][0],
+            tasks_of[buffer.last_step][-1],
+        )
+        for buffer in problem.buffers
+    ]
+    loads = load_ahead(machine, uses, taken)
+    return None if loads is None else (plan, loads)
+
+
+def _plan(problem: MemoryProblem) -> MemoryPlan:
+    return plan_memory(problem, exact=len(problem.buffers) <= _EXACT_BUFFERS)
 
 
 def _blob_uses(tasks: Sequence[Task]) -> dict[Blob, tuple[int, int]]:
@@ -129,75 +130,23 @@ def _blob_uses(tasks: Sequence[Task]) -> dict[Blob, tuple[int, int]]:
     return uses
 
 
-class _Ring:
-    """Memory that is filled in a circle."""
-
-    def __init__(self, base: Address, size_bytes: int) -> None:
-        self._base = base
-        self._size = size_bytes
-        self._head = 0
-        self._held: list[tuple[int, int, int]] = []  # offset, end, last use
-        self.used_bytes = 0
-
-    def earliest(self, blob: Blob, first_use: int) -> int | None:
-        """The first task before which the constant may be loaded; None if it finds no place."""
-        place = self._place(blob, first_use)
-        return None if place is None else place[1]
-
-    def add(self, blob: Blob, first_use: int, last_use: int) -> BlobLoad | None:
-        """A place for the next constant; None if all that it would overwrite is still needed."""
-        place = self._place(blob, first_use)
-        if place is None:
-            return None
-        start, before = place
-        end = start + _aligned(len(blob.content))
-        # What is covered in part still guards the rest of its bytes.
-        rest = [
-            (low, high, last)
-            for first, stop, last in self._held
-            for low, high in ((first, min(stop, start)), (max(first, end), stop))
-            if low < high
-        ]
-        self._held = [*rest, (start, end, last_use)]
-        self._head = end
-        self.used_bytes = max(self.used_bytes, end)
-        return BlobLoad(blob, before, first_use, self._base.plus(start))
-
-    def _place(self, blob: Blob, first_use: int) -> tuple[int, int] | None:
-        size = _aligned(len(blob.content))
-        for start in (self._head, 0):
-            end = start + size
-            if end > self._size:
-                continue
-            overwritten = [last for low, high, last in self._held if low < end and start < high]
-            before = max(overwritten, default=-1) + 1
-            if before <= first_use:
-                return start, before
-        return None
-
-
-def _aligned(size_bytes: int) -> int:
-    return -(-size_bytes // _ALIGNMENT) * _ALIGNMENT
-
-
 def memory_problem_of(machine: Machine, schedule: Schedule) -> MemoryProblem:
     """What the memory planner is asked: buffers of maps, and constants staged in the scratchpad."""
     uses = _blob_uses(schedule.tasks)
-    loads, _ = _ring_loads(machine, schedule, uses)
+    loads = _ring_loads(machine, schedule, uses)
     return _problem(schedule, uses, _staged(uses, loads))
 
 
 def _ring_loads(
     machine: Machine, schedule: Schedule, uses: Mapping[Blob, tuple[int, int]]
-) -> tuple[list[BlobLoad], int]:
-    """The constants that the weight buffer holds, and how many bytes of it they use."""
-    ring = _Ring(Address(Region.WBUF, 0), machine.member.wbuf_bytes)
-    loads = [
+) -> list[BlobLoad]:
+    """The constants that the weight buffer holds."""
+    ring = ConstantRing(Address(Region.WBUF, 0), machine.member.wbuf_bytes)
+    return [
         load
         for blob, use in uses.items()
         if blob not in schedule.staged and (load := ring.add(blob, *use)) is not None
     ]
-    return loads, ring.used_bytes
 
 
 def _staged(uses: Mapping[Blob, tuple[int, int]], loads: Sequence[BlobLoad]) -> dict[str, Blob]:
@@ -218,7 +167,7 @@ def _problem(
             ranges[buffer] = (ranges.get(buffer, (step, step))[0], step)
     sizes = layouts.buffers()
     buffers = [
-        Buffer(value.name, sizes[value], first, last, _ALIGNMENT)
+        Buffer(value.name, sizes[value], first, last, ALIGNMENT)
         for value, (first, last) in ranges.items()
     ]
     buffers += [
@@ -227,7 +176,7 @@ def _problem(
             len(blob.content),
             steps[max(uses[blob][0] - 1, 0)],
             steps[uses[blob][1]],
-            _ALIGNMENT,
+            ALIGNMENT,
         )
         for name, blob in staged.items()
     ]

@@ -35,6 +35,7 @@ from lepton_cc.codegen.npu.tasks import (
     Task,
 )
 from lepton_cc.codegen.npu.tile import (
+    Staging,
     Tiling,
     array_width,
     choose_tiling,
@@ -60,8 +61,15 @@ class Schedule:
 class TileMaker:
     """Makes the compute tasks of layers: tilings and encoded slices, each made once."""
 
-    def __init__(self, machine: Machine, coding: Coding, store: SliceStore) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        store: SliceStore,
+        coding: Coding = Coding.PLAIN,
+        staging: Staging = Staging.WHEN_NEEDED,
+    ) -> None:
         self._machine = machine
+        self._staging = staging
         self._store = store
         self._coding = coding
         self._blobs: dict[tuple[int, int, int, int], Blob] = {}
@@ -94,7 +102,9 @@ class TileMaker:
         """The fastest tiling for so many rows; each is searched once."""
         key = (id(layer), rows.count, striped)
         if key not in self._tilings:
-            chosen = choose_tiling(self._machine, layer, rows, striped=striped)
+            chosen = choose_tiling(
+                self._machine, layer, rows, striped=striped, staging=self._staging
+            )
             if chosen is None:
                 raise InternalError(f"no tiling for {layer.location}")
             self._tilings[key] = (layer, chosen)

@@ -4,7 +4,7 @@ select -> fuse -> layouts -> schedule -> place -> emit -> synchronize -> stream
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from lepton_cc.codegen.npu.choose_cascades import Shape, choose_shape
@@ -27,7 +27,7 @@ from lepton_cc.codegen.npu.schedule import Border, Schedule, Scheduler, TileMake
 from lepton_cc.codegen.npu.select import select
 from lepton_cc.codegen.npu.synchronize import synchronize
 from lepton_cc.codegen.npu.tasks import Rows
-from lepton_cc.codegen.npu.tile import choose_tiling
+from lepton_cc.codegen.npu.tile import Staging, choose_tiling
 from lepton_cc.codegen.npu.timeline import Timeline, estimate
 from lepton_cc.ir.diagnostics import Code, InternalError, refuse
 from lepton_cc.ir.graph import Graph
@@ -145,26 +145,50 @@ def check_fit(segment: Segment, machine: Machine) -> None:
 
 
 def _fastest(machine: Machine, layers: tuple[Layer, ...], border: Border, budget: int) -> Segment:
-    """The fastest of all codings, with and without prefetching into free scratchpad."""
+    """The fastest of all stagings and codings, with constants loaded in turn and ahead."""
     store = SliceStore(machine)
-    makers = [TileMaker(machine, coding, store) for coding in Coding]
-    shape = choose_shape(machine, layers, border, makers[0], budget)
+    shape = choose_shape(machine, layers, border, TileMaker(machine, store), budget)
+    found = [
+        segment
+        for staging in _stagings(machine, shape)
+        for segment in _variants(machine, shape, store, staging)
+    ]
+    return min(found, key=lambda segment: segment.rank(machine))
+
+
+def _stagings(machine: Machine, shape: Shape) -> tuple[Staging, ...]:
+    """Those that make a difference for the layers outside of cascades."""
+    inside = {i for cascade in shape.cascades for i in range(cascade.first, cascade.last + 1)}
+    for number, layer in enumerate(shape.layers):
+        if number not in inside and isinstance(layer, ConvLayer):
+            rows = Rows(0, layer.shape.height)
+            tilings = {choose_tiling(machine, layer, rows, staging=one) for one in Staging}
+            if len(tilings) > 1:
+                return tuple(Staging)
+    return (Staging.WHEN_NEEDED,)
+
+
+def _variants(
+    machine: Machine, shape: Shape, store: SliceStore, staging: Staging
+) -> Iterator[Segment]:
+    """All codings, and loading ahead where there is much waiting for constants."""
     layouts = assign_layouts(shape.layers, tuple(shape.border.inputs))
     schedules = [
-        Scheduler(machine, shape.layers, layouts, shape.border, maker).schedule(shape.cascades)
-        for maker in makers
+        Scheduler(
+            machine,
+            shape.layers,
+            layouts,
+            shape.border,
+            TileMaker(machine, store, coding, staging),
+        ).schedule(shape.cascades)
+        for coding in Coding
     ]
     plain = [_assembled(machine, shape, schedule, prefetch=False) for schedule in schedules]
+    yield from plain
     best = min(plain, key=lambda segment: segment.rank(machine))
-    if len(best.packets) > _MANY_PACKETS:
-        return best
-    ahead = [
-        _assembled(machine, shape, schedule, prefetch=True)
-        for schedule in schedules
-        if best.spm_bytes < machine.member.spm_bytes
-        and best.timeline.counters[Counter.TOKEN_STALLS] * _STALLS > best.timeline.cycles
-    ]
-    return min([best, *ahead], key=lambda segment: segment.rank(machine))
+    waiting = best.timeline.counters[Counter.TOKEN_STALLS] * _STALLS > best.timeline.cycles
+    if waiting and len(best.packets) <= _MANY_PACKETS:
+        yield from (_assembled(machine, shape, schedule, prefetch=True) for schedule in schedules)
 
 
 def _assembled(machine: Machine, shape: Shape, schedule: Schedule, *, prefetch: bool) -> Segment:

@@ -5,6 +5,7 @@ is loaded while it is used; what does not fit even so is staged in the scratchpa
 """
 
 import dataclasses
+import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -30,6 +31,17 @@ _STRIPED_STAGING_COST = 16.0
 _SPM_SHARE = 10  # a staged slice takes at most this part of the scratchpad
 
 
+class Staging(enum.Enum):
+    """When the slices of a whole layer are staged in the scratchpad.
+
+    WHEN_NEEDED: when the weight buffer holds no slice. WHEN_FASTER: also when packets take less
+    time with larger slices; the scratchpad has less room then, and slices are loaded later.
+    """
+
+    WHEN_NEEDED = "when needed"
+    WHEN_FASTER = "when faster"
+
+
 @dataclass(frozen=True, slots=True)
 class Tiling:
     """Output channels of each slice, modes, where slices are, and the cycles of all packets."""
@@ -42,7 +54,12 @@ class Tiling:
 
 
 def choose_tiling(
-    machine: Machine, layer: ConvLayer, rows: Rows, *, striped: bool = False
+    machine: Machine,
+    layer: ConvLayer,
+    rows: Rows,
+    *,
+    striped: bool = False,
+    staging: Staging = Staging.WHEN_NEEDED,
 ) -> Tiling | None:
     """The fastest tiling for these rows; None if there is none.
 
@@ -55,7 +72,9 @@ def choose_tiling(
     candidates = [
         tiling
         for mode, stage_mode in _modes(machine, layer)
-        for tiling in _tilings(machine, layer, rows, mode, stage_mode, striped=striped)
+        for tiling in _tilings(
+            machine, layer, rows, mode, stage_mode, striped=striped, staging=staging
+        )
     ]
     return min(
         candidates,
@@ -93,7 +112,14 @@ def weights_per_output(layer: ConvLayer) -> int:
 
 
 def _tilings(
-    machine: Machine, layer: ConvLayer, rows: Rows, mode: int, stage_mode: int, *, striped: bool
+    machine: Machine,
+    layer: ConvLayer,
+    rows: Rows,
+    mode: int,
+    stage_mode: int,
+    *,
+    striped: bool,
+    staging: Staging,
 ) -> Iterator[Tiling]:
     member = machine.member
     width = array_width(member, layer, mode)
@@ -127,7 +153,7 @@ def _tilings(
             if tiling is not None:
                 found = True
                 yield tiling
-        if found:
+        if found and (striped or staging is Staging.WHEN_NEEDED):
             return
 
 

@@ -4,13 +4,15 @@ import dataclasses
 
 import pytest
 
-from lepton_cc.codegen.npu.isa.family import FAMILY
+from lepton_cc.codegen.npu.isa.family import FAMILY, member
 from lepton_cc.codegen.npu.isa.packets import Opcode
 from lepton_cc.codegen.npu.isa.regions import Region
 from lepton_cc.codegen.npu.layers import ConvLayer
+from lepton_cc.codegen.npu.machine import u55_clone
 from lepton_cc.codegen.npu.select import select
+from lepton_cc.codegen.npu.systems.loader import load_system
 from lepton_cc.codegen.npu.tasks import Rows
-from lepton_cc.codegen.npu.tile import choose_tiling, weights_per_output
+from lepton_cc.codegen.npu.tile import Staging, choose_tiling, weights_per_output
 from lepton_cc.codegen.npu.weights.slices import CHANNEL_BYTES
 from lepton_cc.ir.graph import Graph
 from tests.codegen.npu.random_streams import machine_of
@@ -106,3 +108,22 @@ def test_a_slice_that_no_weight_buffer_holds_is_staged() -> None:
         if packet.opcode is Opcode.CONV
     }
     assert places == {Region.SPM}
+
+
+def test_slices_are_staged_where_that_reads_the_input_less_often() -> None:
+    """Slices of half the weight buffer read a wide 1x1 convolution's input many times."""
+    graph, layer = convolution(384, 96, 1, side=14)
+    slow = u55_clone(128, load_system("u55-sram", member(128)))
+    rows = Rows(0, layer.shape.height)
+    needed, faster = (choose_tiling(slow, layer, rows, staging=one) for one in Staging)
+    assert needed is not None
+    assert faster is not None
+    assert (needed.in_weight_buffer, faster.in_weight_buffer) == (True, False)
+    assert faster.cycles < needed.cycles
+    segment = assert_runs_as_interpreted(graph, slow)
+    places = {
+        packet.address("weights_address").region
+        for packet in segment.packets
+        if packet.opcode is Opcode.CONV
+    }
+    assert Region.SPM in places

@@ -1,0 +1,70 @@
+"""The weight buffer as a ring: constants take turns in it, in the order of their use."""
+
+from dataclasses import dataclass
+
+from lepton_cc.codegen.npu.isa.regions import Address
+from lepton_cc.codegen.npu.tasks import Blob
+
+ALIGNMENT = 16
+
+
+@dataclass(frozen=True, slots=True)
+class BlobLoad:
+    """A constant that may be loaded before task number `before` and must be by `first_use`."""
+
+    blob: Blob
+    before: int
+    first_use: int
+    address: Address
+
+
+class ConstantRing:
+    """Memory that is filled in a circle."""
+
+    def __init__(self, base: Address, size_bytes: int) -> None:
+        self._base = base
+        self._size = size_bytes
+        self._head = 0
+        self._held: list[tuple[int, int, int]] = []  # offset, end, last use
+        self.used_bytes = 0
+
+    def earliest(self, blob: Blob, first_use: int) -> int | None:
+        """The first task before which the constant may be loaded; None if it finds no place."""
+        place = self._place(blob, first_use)
+        return None if place is None else place[1]
+
+    def add(self, blob: Blob, first_use: int, last_use: int) -> BlobLoad | None:
+        """A place for the next constant; None if all that it would overwrite is still needed."""
+        place = self._place(blob, first_use)
+        if place is None:
+            return None
+        start, before = place
+        end = start + aligned(len(blob.content))
+        # What is covered in part still guards the rest of its bytes.
+        rest = [
+            (low, high, last)
+            for first, stop, last in self._held
+            for low, high in ((first, min(stop, start)), (max(first, end), stop))
+            if low < high
+        ]
+        self._held = [*rest, (start, end, last_use)]
+        self._head = end
+        self.used_bytes = max(self.used_bytes, end)
+        return BlobLoad(blob, before, first_use, self._base.plus(start))
+
+    def _place(self, blob: Blob, first_use: int) -> tuple[int, int] | None:
+        size = aligned(len(blob.content))
+        for start in (self._head, 0):
+            end = start + size
+            if end > self._size:
+                continue
+            overwritten = [last for low, high, last in self._held if low < end and start < high]
+            before = max(overwritten, default=-1) + 1
+            if before <= first_use:
+                return start, before
+        return None
+
+
+def aligned(size_bytes: int) -> int:
+    """The size in whole units of alignment."""
+    return -(-size_bytes // ALIGNMENT) * ALIGNMENT
