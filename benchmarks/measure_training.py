@@ -57,7 +57,7 @@ def _images(
 RESNET, TRAINING_DATA = "ic_resnet8_fp32", "ic_train_subset"
 RECIPES = (
     Recipe("80 % zeros", RESNET, TRAINING_DATA, _images(20, sparsity=0.8)),
-    Recipe("70 % of the channels", RESNET, TRAINING_DATA, _images(30, student=0.7)),
+    Recipe("half the MACs", RESNET, TRAINING_DATA, _images(30, student=0.5)),
     Recipe("w4a8", RESNET, TRAINING_DATA, _images(6, bits="w4a8")),
     Recipe("80 % zeros, w4a8", RESNET, TRAINING_DATA, _images(20, sparsity=0.8, bits="w4a8")),
     Recipe(

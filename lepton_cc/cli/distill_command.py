@@ -13,6 +13,7 @@ from lepton_cc.cli.tables import print_table
 
 if TYPE_CHECKING:
     from lepton_cc.compression.result import Compression
+    from lepton_cc.passes.prune.pattern import Pattern
 
 
 @click.command(cls=GuardedCommand)
@@ -36,6 +37,13 @@ if TYPE_CHECKING:
     show_default=True,
     metavar="SHARE",
     help="Share of the weights that become zero.",
+)
+@click.option(
+    "--pattern",
+    default="unstructured",
+    show_default=True,
+    metavar="unstructured|2:4|RxC",
+    help="Where zeros stand: anywhere, two in four inputs, or in blocks of R inputs by C outputs.",
 )
 @click.option(
     "--quantize",
@@ -73,6 +81,13 @@ if TYPE_CHECKING:
     metavar="SHARE",
     help="Of the labels' loss, if there are labels.",
 )
+@click.option(
+    "--hint-weight",
+    default=20.0,
+    show_default=True,
+    metavar="X",
+    help="What counts of the values inside that original and student both have.",
+)
 @click.option("--flip", is_flag=True, help="Mirror half of the images, left to right.")
 @click.option(
     "--shift", default=0, metavar="N", help="Move images by up to so many pixels [default: 0]."
@@ -91,6 +106,7 @@ def distill(
     data: Path,
     student: str | None,
     sparsity: float,
+    pattern: str,
     quantize: str,
     labels: str,
     epochs: int,
@@ -98,6 +114,7 @@ def distill(
     learning_rate: float,
     temperature: float,
     label_weight: float,
+    hint_weight: float,
     flip: bool,
     shift: int,
     seed: int,
@@ -113,7 +130,6 @@ def distill(
     """
     from lepton_cc.evaluation.data import ArrayForm
     from lepton_cc.ir.diagnostics import Refused
-    from lepton_cc.passes.prune.pattern import UNSTRUCTURED
     from lepton_cc.passes.quantize.weight_rounding import WeightScheme
     from lepton_cc.train.augmentation import Augmentation
     from lepton_cc.train.distill import DistillOptions
@@ -123,10 +139,10 @@ def distill(
     chosen = DistillOptions(
         _student(student),
         sparsity,
-        UNSTRUCTURED,
+        _pattern(pattern),
         None if quantize == "none" else WeightScheme(quantize),
         labels,
-        Schedule(epochs, batch, learning_rate, temperature, label_weight, seed=seed),
+        Schedule(epochs, batch, learning_rate, temperature, label_weight, hint_weight, seed),
         Augmentation(flip, shift),
         ArrayForm(divide_by),
     )
@@ -149,6 +165,17 @@ def _student(word: str | None) -> float | Path | None:
         return float(word)
     except ValueError:
         return Path(word)
+
+
+def _pattern(word: str) -> "Pattern":
+    from lepton_cc.passes.prune.pattern import Pattern, PatternKind
+
+    if word in (PatternKind.UNSTRUCTURED.value, PatternKind.TWO_OF_FOUR.value):
+        return Pattern(PatternKind(word))
+    rows, times, columns = word.partition("x")
+    if not (times and rows.isdecimal() and columns.isdecimal() and int(rows) and int(columns)):
+        raise click.BadParameter(f"{word!r} is no pattern", param_hint="--pattern")
+    return Pattern(PatternKind.BLOCKS, int(rows), int(columns))
 
 
 def _print(done: "Compression", written: tuple[Path, ...]) -> None:

@@ -42,7 +42,7 @@ class Schedule:
     learning_rate: float = 1e-2
     temperature: float = 4.0
     label_weight: float = 0.3
-    hint_weight: float = 1.0
+    hint_weight: float = 20.0
     seed: int = 0
 
     def check(self) -> None:
