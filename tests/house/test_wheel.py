@@ -1,5 +1,6 @@
 """The wheel holds every module and data file of the rooms, once, under lepton_cc."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -60,6 +61,64 @@ def test_wheel_imports_without_the_checkout(wheel: zipfile.ZipFile, tmp_path: Pa
         check=True,
     )
     assert Path(ran.stdout.strip()) == tmp_path / "lepton_cc" / "__init__.py"
+
+
+_USE = """
+import pathlib, sys
+import numpy as np
+import lepton_cc
+from lepton_cc.cli.main import lepton, lepton_cc as compiler
+
+assert pathlib.Path(lepton_cc.__file__).is_relative_to(sys.argv[1])
+data = np.load("samples.npz")
+np.save("image.npy", data["x"][:1].astype(np.float32))
+np.savez("calibration.npz", image=data["x"][1:20].astype(np.float32))
+for command, arguments in (
+    (compiler, ["digits.onnx", "--target=lepton-npu", "--calibrate=calibration.npz",
+                "--emit=elf,c", "-o", "out", "-q"]),
+    (lepton, ["run", "out", "--input", "image=image.npy", "--output", "scores.npz"]),
+    (lepton, ["inspect", "out", "--html", "page.html"]),
+):
+    command(arguments, standalone_mode=False)
+(scores,) = np.load("scores.npz").values()
+assert scores.argmax() == data["y"][0], scores
+"""
+
+
+@pytest.mark.slow
+def test_an_installed_wheel_compiles_and_runs(
+    wheel: zipfile.ZipFile, project_root: Path, tmp_path: Path
+) -> None:
+    """On the chip: its sources in C, systems and targets, the board, the page's assets."""
+    home, work = tmp_path / "installed", tmp_path / "work"
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-index",
+        "--no-compile",
+    ]
+    subprocess.run([*pip, "--target", home, str(wheel.filename)], check=True)
+    work.mkdir()
+    shutil.copy(project_root / "models" / "digits_cnn.onnx", work / "digits.onnx")
+    shutil.copy(project_root / "models" / "digits_samples.npz", work / "samples.npz")
+    ran = subprocess.run(
+        [sys.executable, "-c", _USE, str(home)],
+        cwd=work,
+        env={
+            "PYTHONPATH": str(home),
+            "PATH": os.environ["PATH"],
+            "HOME": os.environ.get("HOME", str(tmp_path)),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "<svg" in (work / "page.html").read_text(encoding="utf-8")
 
 
 def _sources(folder: Path) -> list[Path]:
