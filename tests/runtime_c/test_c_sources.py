@@ -49,14 +49,6 @@ int main(void)
 """
 
 
-@pytest.fixture(params=["gcc", "clang"])
-def compiler(request: pytest.FixtureRequest) -> str:
-    path = shutil.which(str(request.param))
-    if path is None:
-        pytest.skip(f"no {request.param}")
-    return path
-
-
 def _compile(*arguments: str) -> None:
     result = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr

@@ -23,14 +23,6 @@ INCLUDES = tuple(f"-I{folder}" for folder in include_folders())
 SECONDS = 900
 
 
-@pytest.fixture(params=["gcc", "clang"])
-def compiler(request: pytest.FixtureRequest) -> str:
-    path = shutil.which(str(request.param))
-    if path is None:
-        pytest.skip(f"no {request.param}")
-    return path
-
-
 def _run(*command: str) -> str:
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
     assert result.returncode == 0, result.stderr

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lepton_cc.calibration.quantize import quantization_options
+from lepton_cc.codegen.npu.machine import Machine
 from lepton_cc.codegen.npu.payload import Section
 from lepton_cc.codegen.targets.loader import load_target
 from lepton_cc.compiler import CompileOptions, compile_model
@@ -30,10 +31,8 @@ def options(*, integer_ports: bool = False, self_test: bool = False) -> CompileO
     )
 
 
-def self_test(driver: ctypes.CDLL, content: bytes, result_bytes: int) -> str:
-    program = compile_model(MODEL, options(integer_ports=True)).program
-    assert program.engine is not None
-    engine = Engine(program.engine.machine, driver)
+def self_test(driver: ctypes.CDLL, machine: Machine, content: bytes, result_bytes: int) -> str:
+    engine = Engine(machine, driver)
     payload, model = AlignedBytes(content), Model()
     output = ctypes.c_uint32(0)
     result, arena = AlignedBytes(bytes(result_bytes)), AlignedBytes(bytes(16))
@@ -61,13 +60,13 @@ def self_test(driver: ctypes.CDLL, content: bytes, result_bytes: int) -> str:
 def test_a_compiled_payload_tests_itself(driver: ctypes.CDLL) -> None:
     program = compile_model(MODEL, options(integer_ports=True, self_test=True)).program
     assert program.engine is not None
-    payload = program.engine.payload
-    assert self_test(driver, payload, 10) == "OK"
+    machine, payload = program.engine.machine, program.engine.payload
+    assert self_test(driver, machine, payload, 10) == "OK"
     _, constants, _ = section_place(payload, Section.CONSTANTS)
     # The first scale of the first layer, twice as large.
     broken = patched(payload, constants + 2, bytes([payload[constants + 2] ^ 0x80]))
-    assert self_test(driver, broken, 10) == "ERROR_SECTION_CRC"
-    assert self_test(driver, repaired(broken), 10) == "ERROR_TEST_MISMATCH"
+    assert self_test(driver, machine, broken, 10) == "ERROR_SECTION_CRC"
+    assert self_test(driver, machine, repaired(broken), 10) == "ERROR_TEST_MISMATCH"
 
 
 def test_a_model_that_needs_the_core_has_none() -> None:

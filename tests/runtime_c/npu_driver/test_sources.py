@@ -38,14 +38,6 @@ int main() {
 """
 
 
-@pytest.fixture(params=["gcc", "clang"])
-def compiler(request: pytest.FixtureRequest) -> str:
-    path = shutil.which(str(request.param))
-    if path is None:
-        pytest.skip(f"no {request.param}")
-    return path
-
-
 @pytest.mark.parametrize("bits", ["-m64", "-m32"])
 @pytest.mark.parametrize("level", ["-O0", "-Os", "-O3"])
 def test_driver_without_a_warning(compiler: str, bits: str, level: str, tmp_path: Path) -> None:
