@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lepton_cc.codegen.kernel.ir import INDEX, Block, Expr, Let, Var, index, load, maximum, minimum
+from lepton_cc.codegen.kernel.ir import INDEX, Block, Expr, Let, Var, index, load
 from lepton_cc.codegen.kernel.schedule import loop, nest, pieces
 from lepton_cc.codegen.kernel.tile import Tile, choose_tile, narrowed_lanes
 from lepton_cc.codegen.lower.context import KernelContext
@@ -29,12 +29,14 @@ from lepton_cc.codegen.lower.conv_shape import (
     column_runs,
     conv_shape,
     inside_range,
+    taps_inside,
 )
 from lepton_cc.codegen.lower.depthwise import lower_depthwise, lowers_by_dots
 from lepton_cc.codegen.lower.dot import MIN_LANES, DotWeights, dot_weights
 from lepton_cc.codegen.lower.packing import ConvWeights, conv_weights
 from lepton_cc.codegen.lower.representation import compute_type
 from lepton_cc.codegen.lower.source import delinearize, linearize
+from lepton_cc.codegen.lower.sparse_conv import lower_sparse_conv
 from lepton_cc.codegen.lower.subbyte import elements_a_byte, stored_elements
 from lepton_cc.codegen.lower.threads import Rate, worth_threads
 from lepton_cc.ir.dtype import DType
@@ -74,6 +76,9 @@ def lower_conv(context: KernelContext) -> Block:
     shape = conv_shape(kind, context.source(0).type.dims, context.sink.type.dims)
     if lowers_by_dots(context, shape):
         return lower_depthwise(context, kind, shape)
+    sparse = lower_sparse_conv(context, kind, shape)
+    if sparse is not None:
+        return sparse
     by_matrices = lower_conv_by_matrices(context, kind, shape)
     return _ConvLowering(context, kind, shape).body() if by_matrices is None else by_matrices
 
@@ -287,12 +292,7 @@ class _ConvLowering:
                 return self._row_taps(place, run, registers, readable, taps, inputs)
             origin = place.outer[axis + 1] * window.strides[axis] - window.low[axis]
             dilation = window.dilations[axis]
-            first: Expr = index(0)
-            last: Expr = index(window.size[axis])
-            if window.low[axis] or window.high[axis]:
-                first = maximum((origin * -1 + (dilation - 1)) // dilation, 0)
-                beyond = origin * -1 + (self.shape.dims[axis] + dilation - 1)
-                last = minimum(beyond // dilation, window.size[axis])
+            first, last = taps_inside(self.shape, axis, origin)
             return loop(
                 names,
                 "y",

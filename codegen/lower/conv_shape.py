@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from lepton_cc.codegen.kernel.ir import Expr, index, maximum, minimum
 from lepton_cc.codegen.kernel.tile import balanced_parts
 from lepton_cc.ir.ops.conv import Conv
 from lepton_cc.ir.ops.window import Window
@@ -114,14 +115,28 @@ def _column_parts(shape: ConvShape, rows: int) -> tuple[int, ...]:
     if shape.window.size[-1] <= MAX_UNROLLED_TAPS:
         return balanced_parts(extent, rows)
     # Taps run in a loop: a tile must be wholly inside, so borders go column by column.
-    window = shape.window
+    first, last = inner_columns(shape)
+    return (1,) * first + balanced_parts(last - first, rows) + (1,) * (extent - last)
+
+
+def inner_columns(shape: ConvShape) -> tuple[int, int]:
+    """The output columns of which all taps are inside: the first, and the one after the last."""
+    window, extent = shape.window, shape.outputs[-1]
     span = (window.size[-1] - 1) * window.dilations[-1]
     first = min(extent, -(-window.low[-1] // window.strides[-1]))
     last = (shape.dims[-1] - 1 - span + window.low[-1]) // window.strides[-1] + 1
-    inner = max(0, min(extent, last) - first)
-    if inner == 0:
-        return (1,) * extent
-    return (1,) * first + balanced_parts(inner, rows) + (1,) * (extent - first - inner)
+    return first, max(first, min(extent, last))
+
+
+def taps_inside(shape: ConvShape, axis: int, origin: Expr) -> tuple[Expr, Expr]:
+    """The taps of a dimension that read the input, if the first stands at `origin`."""
+    window = shape.window
+    dilation, size = window.dilations[axis], window.size[axis]
+    if not window.low[axis] and not window.high[axis]:
+        return index(0), index(size)
+    first = maximum((origin * -1 + (dilation - 1)) // dilation, 0)
+    beyond = origin * -1 + (shape.dims[axis] + dilation - 1)
+    return first, minimum(beyond // dilation, size)
 
 
 def inside_range(run: ColumnRun, size: int) -> tuple[int, int]:

@@ -105,23 +105,18 @@ class DotWeights:
 
     def combine(self, inputs: Expr, weights: Expr, total: Expr) -> Expr:
         """One step."""
-        return Dot(DType.I32, _SHAPES[self.dot], inputs, weights, total)
+        return dot_step(self.dot)(inputs, weights, total)
 
 
 def dot_weights(
     context: KernelContext, dot: DotProduct, filters: int, tile: Tile, zero_point: int
 ) -> DotWeights:
-    """Packs the context's constant weights [..., filters] and bias.
-
-    sum (x - z) w = sum x w - z sum w: the second term goes into the bias.
-    """
-    content, bias = context.constant_array(1), context.constant_array(2)
+    """Packs the context's constant weights [..., filters] and bias."""
+    content = context.constant_array(1)
     assert content is not None
     weights = stored_elements(content).reshape(-1, filters)
-    sums = weights.astype(np.int64).sum(axis=0)
-    start = (0 if bias is None else bias.astype(np.int64).reshape(-1)) - zero_point * sums
     widened = np.zeros(padded_columns(filters, tile), dtype=np.int32)
-    widened[:filters] = start.astype(np.int32)
+    widened[:filters] = folded_bias(weights, context.constant_array(2), zero_point)
     num_steps = weights.shape[0] // dot.width
     steps_a_word = 1
     if DType.from_numpy(weights.dtype) is _NARROW:
@@ -129,6 +124,28 @@ def dot_weights(
         weights = np.pad(weights, ((0, -num_steps % steps_a_word * dot.width), (0, 0)))
     panels = context.constant(_packed(weights.astype(_STORED[dot]), dot.width, steps_a_word, tile))
     return DotWeights(dot, tile, num_steps, steps_a_word, panels, context.constant(widened))
+
+
+def folded_bias(weights: Array, bias: Array | None, zero_point: int) -> Array:
+    """What sums of x w [depth, filters] start from to become those of (x - zero_point) w, i32.
+
+    sum (x - z) w = sum x w - z sum w: the second term is a constant.
+    """
+    sums = weights.astype(np.int64).sum(axis=0)
+    start = 0 if bias is None else bias.astype(np.int64).reshape(-1)
+    return np.asarray(start - zero_point * sums).astype(np.int32)
+
+
+def weight_words(weights: Array, dot: DotProduct) -> Array:
+    """Integers [depth, filters] as words of neighbouring rows, i32[depth / width, filters]."""
+    filters = weights.shape[1]
+    words = _packed(weights.astype(_STORED[dot]), dot.width, 1, Tile(1, filters, 1))
+    return words.reshape(-1, filters)
+
+
+def dot_step(dot: DotProduct) -> Callable[[Expr, Expr, Expr], Expr]:
+    """The function of (inputs, weights, total) that gives the next total."""
+    return lambda inputs, weights, total: Dot(DType.I32, _SHAPES[dot], inputs, weights, total)
 
 
 def _packed(weights: Array, width: int, steps_a_word: int, tile: Tile) -> Array:

@@ -1,64 +1,101 @@
-"""Products with lists of weight blocks: when they are chosen, and that results are the same."""
+"""How weights with zeros are stored: which form is chosen for which zeros, on which target."""
 
 import numpy as np
 import pytest
 
-from lepton_cc.codegen.assemble import assemble
-from lepton_cc.codegen.lower.sparse_matmul import sparse_form
+from lepton_cc.codegen.lower.block_sparse import BlockForm
+from lepton_cc.codegen.lower.constant_code import ConstantForm
+from lepton_cc.codegen.lower.context import ScheduleOptions
+from lepton_cc.codegen.lower.conv_shape import conv_shape
+from lepton_cc.codegen.lower.sparse_costs import SparseForm
+from lepton_cc.codegen.lower.sparse_form import sparse_choice
+from lepton_cc.codegen.lower.sparse_layer import SparseLayer, conv_layer, matmul_layer
+from lepton_cc.codegen.lower.two_of_four import TwoOfFourForm
 from lepton_cc.codegen.targets.loader import load_target
-from lepton_cc.executable import Executable
-from lepton_cc.ir.builder import GraphBuilder
-from lepton_cc.ir.dtype import DType
-from lepton_cc.ir.graph import Graph
-from lepton_cc.ir.interpreter import interpret
-from lepton_cc.ir.ops.matmul import MatMul
-from lepton_cc.ir.types import TensorType
-from lepton_cc.levels import LEVELS, OptLevel
+from lepton_cc.ir.ops.conv import Conv
+from lepton_cc.ir.target import DotProduct
+from lepton_cc.ir.tensor import Array
+from tests.codegen.lower.sparse_weights import blocks, two_of_four
+from tests.codegen.lower.test_windows import window
 
 
-def _blocky(rows: int, columns: int, block: tuple[int, int], share: float) -> np.ndarray:
-    random = np.random.default_rng(0)
-    weights = random.integers(-9, 10, size=(rows, columns))
-    stays = random.random((rows // block[0], columns // block[1])) >= share
-    stays[:, 0] = False  # A band without any block.
-    return weights * np.repeat(np.repeat(stays, block[0], axis=0), block[1], axis=1)
+def _form(layer: SparseLayer, target: str) -> SparseForm | None:
+    choice = sparse_choice(layer, load_target(target), ScheduleOptions())
+    return None if choice is None else choice.form
 
 
-def _product(weights: np.ndarray, dtype: DType) -> Graph:
-    build = GraphBuilder("product", [])
-    accumulated = np.float32 if dtype is DType.F32 else np.int32
-    x = build.input("x", TensorType(dtype, (2, weights.shape[0])))
-    rhs = build.constant(weights.astype(dtype.numpy))
-    bias = build.constant(np.arange(weights.shape[1]).astype(accumulated))
-    kind = MatMul() if dtype is DType.F32 else MatMul(lhs_zero_point=-3)
-    return build.finish([build.emit(kind, x, rhs, bias)], ["y"])
+def _product(weights: Array, rows: int = 1, dot: DotProduct = DotProduct.NONE) -> SparseLayer:
+    return matmul_layer(weights.astype(np.int8), rows, dot)
 
 
-@pytest.mark.parametrize("dtype", [DType.F32, DType.I8])
-@pytest.mark.parametrize("depth", [64, 640])
-def test_lists_give_what_dense_products_give(dtype: DType, depth: int) -> None:
-    weights = _blocky(depth, 32, (1, 8), 0.9)
-    target = load_target("x86-64")
-    form = sparse_form(weights.astype(dtype.numpy), target, target.lanes(4))
-    assert form is not None
-    assert (form.rows, form.columns) == (1, 8)
-    graph = _product(weights, dtype)
-    level = LEVELS[OptLevel.O2]
-    program = assemble(graph, "product", target, level.schedule, reorder=False)
-    x = np.random.default_rng(1).integers(-99, 100, size=(2, depth)).astype(dtype.numpy)
-    # Small integers: sums of floats are exact in any order.
-    got = Executable(program, level.llvm_level).run({"x": x})["y"]
-    np.testing.assert_array_equal(got, interpret(graph, {"x": x})["y"])
+def _convolution(weights: Array, dtype: type = np.int8) -> SparseLayer:
+    shape = conv_shape(
+        Conv(window((3, 3), low=1, high=1)), (1, 8, 8, 16), (1, 8, 8, weights.shape[1])
+    )
+    return conv_layer(weights.astype(dtype).reshape(9, 16, -1), shape, DotProduct.NONE)
 
 
-def test_few_zeros_stay_dense() -> None:
-    target = load_target("x86-64")
-    weights = _blocky(64, 64, (1, 8), 0.3).astype(np.float32)
-    assert sparse_form(weights, target, target.lanes(4)) is None
+def test_the_zeros_choose_the_blocks() -> None:
+    for block in ((1, 8), (4, 16)):
+        layer = matmul_layer(blocks(640, 32, block, 0.9).astype(np.float32), 1, DotProduct.NONE)
+        form = _form(layer, "x86-64")
+        assert isinstance(form, BlockForm)
+        assert (form.rows, form.columns) == block
+
+
+@pytest.mark.parametrize(
+    ("target", "dot"),
+    [("x86-64-v4-vnni", DotProduct.QUADS), ("x86-64-v3", DotProduct.PAIRS)],
+)
+def test_words_of_dot_products_are_blocks(target: str, dot: DotProduct) -> None:
+    weights = blocks(128, 128, (4, 16), 0.75)
+    for rows in (1, 3, 64):
+        form = _form(_product(weights, rows, dot), target)
+        assert isinstance(form, BlockForm)
+        dense_bytes = weights.size * 4 // dot.width
+        assert form.size_bytes < 0.3 * dense_bytes
 
 
 def test_scattered_zeros_stay_dense_with_wide_vectors_but_not_on_a_scalar_core() -> None:
-    scattered = _blocky(128, 64, (4, 1), 0.85)
-    wide, core = load_target("x86-64-v4"), load_target("rv32imc")
-    assert sparse_form(scattered.astype(np.float32), wide, wide.lanes(4)) is None
-    assert sparse_form(scattered.astype(np.int8), core, 1) is not None
+    scattered = blocks(144, 32, (1, 1), 0.75)
+    assert _form(_product(scattered), "x86-64-v4") is None
+    assert _form(_convolution(scattered, np.float32), "x86-64-v4") is None
+    form = _form(_convolution(scattered), "rv32imc")
+    assert isinstance(form, BlockForm)
+    assert (form.rows, form.columns) == (1, 1)
+    assert isinstance(_form(_product(scattered), "rv32imc"), BlockForm)
+
+
+def test_two_of_four_are_stored_in_five_eighths_of_the_bytes() -> None:
+    weights = two_of_four(144, 32)
+    for layer in (_product(weights), _product(weights, 9), _convolution(weights)):
+        form = _form(layer, "rv32imc")
+        assert isinstance(form, TwoOfFourForm)
+        assert form.size_bytes * 8 == weights.size * 5
+        assert _form(layer, "x86-64-v3") is None
+
+
+def test_few_weights_become_code() -> None:
+    few = blocks(16, 4, (1, 1), 0.6)
+    form = _form(_product(few), "rv32imc")
+    assert isinstance(form, ConstantForm)
+    assert form.num_weights == np.count_nonzero(few)
+    assert _form(_product(few), "x86-64") is None
+
+
+@pytest.mark.parametrize("target", ["x86-64", "x86-64-v4-vnni", "rv32imc"])
+def test_few_zeros_or_no_weights_stay_dense(target: str) -> None:
+    dot = load_target(target).dot_product
+    for weights in (blocks(64, 64, (1, 1), 0.2), np.ones((64, 64)), np.zeros((64, 64))):
+        assert _form(_product(weights, 1, dot), target) is None
+
+
+def test_small_code_takes_the_fewest_bytes() -> None:
+    layer, target = _product(blocks(16, 16, (1, 1), 0.75), 64), load_target("rv32imc")
+    fast, small = (
+        sparse_choice(layer, target, ScheduleOptions(small_code=small)) for small in (False, True)
+    )
+    assert fast is not None
+    assert small is not None
+    assert small.cost.size_bytes <= fast.cost.size_bytes
+    assert small.cost.cycles >= fast.cost.cycles

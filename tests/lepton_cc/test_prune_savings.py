@@ -8,7 +8,8 @@ from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.graph import Graph
 from lepton_cc.ir.ops.matmul import MatMul
 from lepton_cc.ir.types import TensorType
-from lepton_cc.passes.prune.pattern import Pattern, PatternKind
+from lepton_cc.passes.prune.contraction_weights import prunable_layers, with_constants
+from lepton_cc.passes.prune.pattern import TWO_OF_FOUR, Pattern, PatternKind
 from lepton_cc.pruning.options import PruneOptions
 from lepton_cc.pruning.prune import prune
 from lepton_cc.pruning.savings import savings
@@ -46,7 +47,27 @@ def test_blocks_save_bytes_and_scattered_zeros_are_refused() -> None:
 
 
 def test_a_pruned_graph_is_the_same_each_time() -> None:
-    two_of_four = PruneOptions(0.5, Pattern(PatternKind.TWO_OF_FOUR))
+    two_of_four = PruneOptions(0.5, TWO_OF_FOUR)
     first, second = (prune(_dense(), _samples(), two_of_four) for _ in range(2))
     assert first.graph == second.graph
     assert first.sparsity == 0.5
+
+
+def test_savings_on_a_core_are_counted() -> None:
+    target = load_target("rv32imc")
+    (dense,) = prunable_layers(_dense())
+    kept = np.random.default_rng(2).random((64, 64)) < 0.25
+    pruned = with_constants(_dense(), {dense.op.inputs[1]: np.where(kept, dense.weights, 0)})
+    (counted,) = savings(pruned, target, DType.I8, count=True)
+    assert (counted.form, counted.note) == ("blocks of 1 x 1", "")
+    # Requantization, which is most of the rest, is the same.
+    assert counted.cycles < 0.65 * counted.dense_cycles
+    assert counted.stored_bytes < 0.5 * counted.dense_bytes
+
+
+def test_weights_of_the_engine_are_its_own_matter() -> None:
+    (dense,) = prunable_layers(_dense())
+    half = with_constants(_dense(), {dense.op.inputs[1]: dense.weights * (dense.weights > 0)})
+    (refused,) = savings(half, load_target("lepton-npu"), DType.I8)
+    assert not refused.is_sparse
+    assert refused.note
