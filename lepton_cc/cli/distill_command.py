@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     help="The array with the classes of the samples [default: the original's outputs are all].",
 )
 @click.option("--epochs", default=30, show_default=True, metavar="N", help="How often to see all.")
-@click.option("--batch", default=128, show_default=True, metavar="N", help="Samples in a step.")
+@click.option("--batch", default=64, show_default=True, metavar="N", help="Samples in a step.")
 @click.option(
     "--learning-rate",
     default=0.01,
@@ -168,14 +168,12 @@ def _student(word: str | None) -> float | Path | None:
 
 
 def _pattern(word: str) -> "Pattern":
-    from lepton_cc.passes.prune.pattern import Pattern, PatternKind
+    from lepton_cc.passes.prune.pattern import named_pattern
 
-    if word in (PatternKind.UNSTRUCTURED.value, PatternKind.TWO_OF_FOUR.value):
-        return Pattern(PatternKind(word))
-    rows, times, columns = word.partition("x")
-    if not (times and rows.isdecimal() and columns.isdecimal() and int(rows) and int(columns)):
+    pattern = named_pattern(word) or named_pattern(f"blocks-{word}")
+    if pattern is None:
         raise click.BadParameter(f"{word!r} is no pattern", param_hint="--pattern")
-    return Pattern(PatternKind.BLOCKS, int(rows), int(columns))
+    return pattern
 
 
 def _print(done: "Compression", written: tuple[Path, ...]) -> None:

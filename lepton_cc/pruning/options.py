@@ -1,25 +1,37 @@
 """What is asked of a pruning, and what it gives."""
 
+import re
 from dataclasses import dataclass
 
+from lepton_cc.ir.diagnostics import UsageError
 from lepton_cc.ir.graph import Graph
 from lepton_cc.passes.prune.allocate import Sensitivity
-from lepton_cc.passes.prune.pattern import UNSTRUCTURED, Pattern
+from lepton_cc.passes.prune.pattern import UNSTRUCTURED, Pattern, named_pattern
+from lepton_cc.reconstruction.outputs import FitOptions, OutputFit
 
 
 @dataclass(frozen=True, slots=True)
 class PruneOptions:
     """How a float model is to be pruned.
 
-    sparsity: the share of all prunable weights that goes (2:4 takes half of each layer that it
+    sparsity: the share of all prunable weights that goes (n:m takes its own of each layer that it
     fits), or of the channels. channels: whole channels, `pattern` is not looked at then.
-    keep: names of layers that stay as they are.
+    keep: names of layers that stay as they are. fit: how the whole model is fitted to the original
+    one's outputs afterwards; None: it is not.
     """
 
     sparsity: float = 0.5
     pattern: Pattern = UNSTRUCTURED
     channels: bool = False
     keep: tuple[str, ...] = ()
+    fit: FitOptions | None = None
+
+    @property
+    def title(self) -> str:
+        """What is done, as users write it."""
+        if self.pattern.share is not None and not self.channels:
+            return self.pattern.name
+        return f"{'channels' if self.channels else self.pattern.name}:{self.sparsity:g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +53,39 @@ class PrunedLayer:
 class PruneResult:
     """The prepared float graph, the pruned one, and what happened to each layer.
 
-    `sensitivities` are what a global budget was divided by; empty where there was none.
+    `sensitivities` are what a global budget was divided by; empty where there was none. `fit` is
+    the one of the whole model, if it was asked for.
     """
 
     prepared: Graph
     graph: Graph
     layers: tuple[PrunedLayer, ...]
     sensitivities: tuple[Sensitivity, ...] = ()
+    fit: OutputFit | None = None
 
     @property
     def sparsity(self) -> float:
         """The share of zeros in the weights that the pruned graph has left."""
         total = sum(layer.num_weights for layer in self.layers)
         return sum(layer.num_zeros for layer in self.layers) / total if total else 0.0
+
+
+def read_options(text: str, fit: FitOptions | None = None) -> PruneOptions:
+    """Options from `unstructured:0.5`, `2:4`, `blocks-1x16:0.75` or `channels:0.3`.
+
+    Raises:
+        UsageError: it is none of them.
+    """
+    pattern = named_pattern(text)
+    if pattern is not None and pattern.share is not None:
+        return PruneOptions(pattern.share, pattern, fit=fit)
+    name, _, number = text.rpartition(":")
+    pattern = named_pattern(name)
+    if re.fullmatch(r"0?\.\d*[1-9]\d*", number):
+        if name == "channels":
+            return PruneOptions(float(number), channels=True, fit=fit)
+        if pattern is not None:
+            return PruneOptions(float(number), pattern, fit=fit)
+    raise UsageError(
+        f"{text!r} says no way to prune: unstructured:0.5, 2:4, blocks-1x16:0.75, channels:0.3"
+    )

@@ -5,6 +5,7 @@ up for their errors too.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -22,14 +23,18 @@ from lepton_cc.passes.prune.contraction_weights import (
     with_constants,
 )
 from lepton_cc.passes.prune.layer_moments import LayerMoments
-from lepton_cc.passes.prune.pattern import Pattern, PatternKind
+from lepton_cc.passes.prune.pattern import Pattern
 from lepton_cc.passes.prune.second_order import prune_matrix, relative_error
 from lepton_cc.passes.quantize.insert_quantization import refuse_quantized
 from lepton_cc.pruning.options import PrunedLayer, PruneOptions, PruneResult
 from lepton_cc.pruning.prune_channels import prune_channels
+from lepton_cc.reconstruction.outputs import fit_outputs
+from lepton_cc.reconstruction.thinned import thinned
 
 # Matrices with fewer rows lose more than their few bytes are worth: depthwise windows.
 _FEWEST_ROWS = 16
+# Samples of which second moments are taken; the fit of the whole model sees all of them.
+_NUM_SAMPLES = 512
 
 
 def prune(imported: Graph, calibration: CalibrationSource, options: PruneOptions) -> PruneResult:
@@ -39,23 +44,47 @@ def prune(imported: Graph, calibration: CalibrationSource, options: PruneOptions
         UsageError: an option makes no sense.
         Refused: the model is quantized, nothing in it can be pruned so, or the data do not fit.
     """
-    if not 0 < options.sparsity < 1:
-        raise UsageError(f"sparsity={options.sparsity} is not between 0 and 1")
     refuse_quantized(imported)
     prepared = PassManager(BEFORE_QUANTIZATION).run(imported)
-    data = calibration_data(prepared, calibration)
+    return prune_prepared(prepared, prepared, calibration_data(prepared, calibration), options)
+
+
+def prune_prepared(
+    original: Graph, prepared: Graph, data: CalibrationData, options: PruneOptions
+) -> PruneResult:
+    """Prunes a float graph whose batch normalizations are folded.
+
+    original: what its outputs are fitted to, if that is asked for: itself, or what it was before
+    another stage made it smaller.
+
+    Raises:
+        UsageError: an option makes no sense.
+        Refused: nothing in the graph can be pruned so.
+    """
+    if not 0 < options.sparsity < 1:
+        raise UsageError(f"sparsity={options.sparsity} is not between 0 and 1")
+    some = thinned(data, _NUM_SAMPLES)
     if options.channels:
-        return prune_channels(prepared, data, options.sparsity, options.keep)
+        result = prune_channels(prepared, some, options.sparsity, options.keep)
+    else:
+        result = _with_zeros(prepared, some, options)
+    if options.fit is None:
+        return result
+    fit = fit_outputs(original, result.graph, data, options.fit)
+    return replace(result, graph=fit.graph, fit=fit)
+
+
+def _with_zeros(prepared: Graph, data: CalibrationData, options: PruneOptions) -> PruneResult:
     layers = [layer for layer in prunable_layers(prepared) if _is_wanted(layer, options)]
     if not layers:
         raise refuse(
             Code.UNSUPPORTED_FORM,
-            f"no layer of the model has weights that {options.pattern.kind.value} zeros fit",
+            f"no layer of the model has weights that {options.pattern.name} zeros fit",
             hint="prune it unstructured, or not at all",
         )
     sensitivities: tuple[Sensitivity, ...] = ()
-    shares: Mapping[str, float] = {layer.name: 0.5 for layer in layers}
-    if options.pattern.kind is not PatternKind.TWO_OF_FOUR:
+    shares: Mapping[str, float] = {layer.name: options.pattern.share or 0.0 for layer in layers}
+    if options.pattern.share is None:
         sensitivities = measured_sensitivities(prepared, layers, data, options.pattern)
         shares = allocate(sensitivities, options.sparsity)
     every = [layer for layer in prunable_layers(prepared) if layer.name not in options.keep]

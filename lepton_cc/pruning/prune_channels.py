@@ -1,28 +1,64 @@
-"""Removal of whole channels with data: the next layer makes up for those that are gone.
+"""Removal of whole channels with data: chosen by what is lost without them, then made up for.
 
-Channels are scored by what the layers that read them lose without them, after their remaining
-weights were solved for again (least squares on the samples).
+Channels of a group go in the order in which the layers that read them miss them least; how many of
+each group, is decided by what the model's output then loses. Before tensors shrink, all layers are
+solved for in turn to give what the original ones gave (He et al., Channel Pruning, 2017).
 """
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
 
 from lepton_cc.calibration.data import CalibrationData
 from lepton_cc.calibration.float_run import inner_run
 from lepton_cc.ir.diagnostics import Code, refuse
-from lepton_cc.ir.graph import Graph
+from lepton_cc.ir.graph import Graph, Value
+from lepton_cc.ir.ops.reduce import Softmax
+from lepton_cc.ir.tensor import Array
+from lepton_cc.passes.prune.allocate import Sensitivity, allocate
 from lepton_cc.passes.prune.channel_groups import ChannelGroup, channel_groups
 from lepton_cc.passes.prune.contraction_weights import prunable_layers, with_constants
 from lepton_cc.passes.prune.layer_moments import LayerMoments
 from lepton_cc.passes.prune.remove_channels import (
-    chosen_channels,
+    removal_order,
     removed_inputs,
+    removed_outputs,
     without_channels,
 )
 from lepton_cc.pruning.options import PrunedLayer, PruneResult
+from lepton_cc.reconstruction.layers import reconstruct_layers
+from lepton_cc.reconstruction.thinned import thinned
+
+# Shares of a group that are tried, as multiples of the wanted one: none loses more than the last,
+# so that every tensor shrinks a little rather than few of them to nothing.
+_TRIED = (0.0, 1 / 3, 2 / 3, 1.0, 4 / 3, 5 / 3)
+_MOST = 0.9
+# Samples on which the output is compared.
+_NUM_COMPARED = 128
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """A group, and its units in the order of removal."""
+
+    group: ChannelGroup
+    units: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """That of the first layer."""
+        return self.group.layers[0]
+
+    def gone(self, share: float) -> tuple[int, ...]:
+        """The units without which a share of the group is gone; one always stays."""
+        return self.units[: round(share * len(self.group.units))]
 
 
 def prune_channels(
     prepared: Graph, data: CalibrationData, share: float, keep: tuple[str, ...]
 ) -> PruneResult:
-    """Removes a share of the channels of every group that may lose some.
+    """Removes a share of all channels that layers make.
 
     Raises:
         Refused: all channels are bound to the interface or to ops that cannot lose them.
@@ -34,39 +70,102 @@ def prune_channels(
             "no channels of the model can be removed",
             hint="prune single weights or blocks of them",
         )
+    moments = _reader_moments(prepared, groups, data)
+    layers = {layer.name: layer for layer in prunable_layers(prepared)}
+    orders = [
+        _Order(group, removal_order(group, [layers[name] for name in group.readers], moments))
+        for group in groups
+    ]
+    sensitivities = _sensitivities(prepared, orders, moments, data, share)
+    shares = allocate(sensitivities, share)
     graph = prepared
-    for number in range(len(groups)):
-        graph = _smaller(prepared, graph, groups[number], data, share)
-    before = {layer.name: layer for layer in prunable_layers(prepared)}
+    for order in orders:
+        graph = _zeroed(graph, order, shares[order.name], moments)
+    fitted = reconstruct_layers(prepared, graph, data, keep)
+    graph = fitted.graph
+    for order in orders:
+        graph = without_channels(graph, order.group, order.gone(shares[order.name]))
+    errors = {one.name: one.error or 0.0 for one in fitted.layers}
     figures = tuple(
         PrunedLayer(
             layer.name,
             layer.weights.size,
-            0,
-            0.0,
-            (int(before[layer.name].weights.shape[-1]), int(layer.weights.shape[-1])),
+            int(layer.weights.size - np.count_nonzero(layer.weights)),
+            errors.get(layer.name, 0.0),
+            (int(layers[layer.name].weights.shape[-1]), int(layer.weights.shape[-1])),
         )
         for layer in prunable_layers(graph)
     )
-    return PruneResult(prepared, graph, figures)
+    return PruneResult(prepared, graph, figures, sensitivities)
 
 
-def _smaller(
-    prepared: Graph, graph: Graph, group: ChannelGroup, data: CalibrationData, share: float
-) -> Graph:
-    """The graph without some channels of a group, its readers solved for again."""
-    layers = {layer.name: layer for layer in prunable_layers(graph)}
-    readers = [layers[name] for name in group.readers]
+def _reader_moments(
+    graph: Graph, groups: Sequence[ChannelGroup], data: CalibrationData
+) -> dict[str, LayerMoments]:
+    """Of all layers that read channels of a group, by name."""
+    names = {name for group in groups for name in group.readers}
+    readers = [layer for layer in prunable_layers(graph) if layer.name in names]
     moments = {layer.name: LayerMoments(layer) for layer in readers}
-    sources = [layer.op.inputs[0] for layer in readers]
-    run = inner_run(graph, sources)
+    run = inner_run(graph, [layer.op.inputs[0] for layer in readers])
     for sample in data.samples():
         values = run(sample)
         for layer in readers:
             x = values[layer.op.inputs[0].name]
             moments[layer.name].observe(x, x)
-    kept = chosen_channels(group, readers, moments, share)
-    arrays = {}
-    for layer in readers:
-        arrays.update(removed_inputs(layer, moments[layer.name], group, kept))
-    return without_channels(with_constants(graph, arrays), group, kept)
+    return moments
+
+
+def _sensitivities(
+    graph: Graph,
+    orders: Sequence[_Order],
+    moments: Mapping[str, LayerMoments],
+    data: CalibrationData,
+    share: float,
+) -> tuple[Sensitivity, ...]:
+    """What the outputs lose without each of some shares of each group, its readers solved for."""
+    some = thinned(data, _NUM_COMPARED)
+    reference = _outputs(graph, some)
+    power = max(float(reference.var()), 1e-30)
+    levels = tuple(min(_MOST, one * share) for one in _TRIED)
+    found = []
+    for order in orders:
+        errors = [0.0]
+        for level in levels[1:]:
+            given = _outputs(_zeroed(graph, order, level, moments), some)
+            errors.append(max(errors[-1], float(np.mean((given - reference) ** 2)) / power))
+        channels = len(order.group.units) * len(order.group.layers)
+        found.append(Sensitivity(order.name, channels, tuple(errors), levels))
+    return tuple(found)
+
+
+def _outputs(graph: Graph, data: CalibrationData) -> Array:
+    """What the model gives before its softmaxes, all of it in one row for each sample."""
+    values = [_before_softmax(graph, value) for value in graph.outputs]
+    run = inner_run(graph, values)
+    rows = []
+    for sample in data.samples():
+        given = run(sample)
+        rows.append(np.concatenate([given[v.name].reshape(-1).astype(np.float64) for v in values]))
+    return np.stack(rows)
+
+
+def _before_softmax(graph: Graph, value: Value) -> Value:
+    op = graph.producers().get(value)
+    return op.inputs[0] if op is not None and isinstance(op.kind, Softmax) else value
+
+
+def _zeroed(
+    graph: Graph, order: _Order, share: float, moments: Mapping[str, LayerMoments]
+) -> Graph:
+    """The graph with zeros for a share of a group's units, their readers solved for."""
+    gone = order.gone(share)
+    layers = {layer.name: layer for layer in prunable_layers(graph)}
+    arrays: dict[Value, Array] = {}
+    for name in order.group.readers:
+        arrays.update(removed_inputs(layers[name], moments[name].hessian, order.group, gone))
+    graph = with_constants(graph, arrays)
+    arrays.clear()
+    for layer in prunable_layers(graph):
+        if layer.name in order.group.layers:
+            arrays.update(removed_outputs(layer, order.group, gone))
+    return with_constants(graph, arrays)

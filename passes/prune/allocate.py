@@ -9,11 +9,15 @@ LEVELS = (0.0, 0.25, 0.375, 0.5, 0.625, 0.75, 0.8125, 0.875, 0.9375)
 
 @dataclass(frozen=True, slots=True)
 class Sensitivity:
-    """The share of a layer's output power that is lost at each of `LEVELS`."""
+    """The share of an output's power that is lost at each of some levels, the first of them 0.
+
+    Of a layer with so many weights, or of channels that go together.
+    """
 
     name: str
     num_weights: int
     errors: tuple[float, ...]
+    levels: tuple[float, ...] = LEVELS
 
 
 def allocate(layers: Sequence[Sensitivity], sparsity: float) -> Mapping[str, float]:
@@ -35,15 +39,16 @@ def allocate(layers: Sequence[Sensitivity], sparsity: float) -> Mapping[str, flo
             shares[name] += wanted / size
             break
         wanted -= gained
-        level[name], shares[name] = number, LEVELS[number]
+        level[name] = number
+        shares[name] = next(layer.levels[number] for layer in layers if layer.name == name)
     return shares
 
 
 def _steps(layer: Sensitivity, level: int) -> list[tuple[float, str, int, float]]:
     """(error for each weight, name, level, weights) of every higher level."""
     found = []
-    for number in range(level + 1, len(LEVELS)):
-        gained = (LEVELS[number] - LEVELS[level]) * layer.num_weights
+    for number in range(level + 1, len(layer.levels)):
+        gained = (layer.levels[number] - layer.levels[level]) * layer.num_weights
         cost = (layer.errors[number] - layer.errors[level]) / gained
         found.append((cost, layer.name, number, gained))
     return found

@@ -1,4 +1,4 @@
-"""Removing channels: chooses units of a group, solves for what reads them, shrinks every tensor."""
+"""Removing channels: orders units of a group, solves for what reads them, shrinks every tensor."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,26 +20,24 @@ from lepton_cc.passes.prune.layer_moments import LayerMoments
 from lepton_cc.passes.prune.second_order import refitted
 
 
-def chosen_channels(
-    group: ChannelGroup,
-    readers: Sequence[PrunableLayer],
-    moments: Mapping[str, LayerMoments],
-    share: float,
+def removal_order(
+    group: ChannelGroup, readers: Sequence[PrunableLayer], moments: Mapping[str, LayerMoments]
 ) -> tuple[int, ...]:
-    """The numbers of the units that stay.
+    """The numbers of all units but one, those first that go first.
 
-    Units go one by one: each time the one without which the readers, their other weights solved for
-    again, lose the least share of their output. Hassibi et al., Optimal Brain Surgeon (1993), for
-    the rows of a unit together.
+    Each time that one goes without which the readers, their other weights solved for again, lose
+    the least share of their output. Hassibi et al., Optimal Brain Surgeon (1993), for the rows of a
+    unit together.
     """
     alive = list(range(len(group.units)))
+    gone: list[int] = []
     states = [_Reader(layer, moments[layer.name].hessian, group) for layer in readers]
-    for _ in range(min(round(share * len(alive)), len(alive) - 1)):
+    while len(alive) > 1:
         costs = [sum(state.cost(unit) for state in states) for unit in alive]
-        gone = alive.pop(int(np.argmin(costs)))
+        gone.append(alive.pop(int(np.argmin(costs))))
         for state in states:
-            state.remove(gone)
-    return tuple(alive)
+            state.remove(gone[-1])
+    return tuple(gone)
 
 
 class _Reader:
@@ -81,19 +79,28 @@ def unit_rows(layer: PrunableLayer, group: ChannelGroup, unit: int) -> Array:
 
 
 def removed_inputs(
-    layer: PrunableLayer, moments: LayerMoments, group: ChannelGroup, kept: Sequence[int]
+    layer: PrunableLayer, hessian: Array, group: ChannelGroup, gone: Sequence[int]
 ) -> dict[Value, Array]:
-    """The constants of a reader that does without all units but `kept`, solved for on the data."""
+    """The constants of a reader that does without some units, solved for on the data."""
     matrix = layer.matrices[0]
     stays = np.ones(matrix.shape, bool)
-    for unit in set(range(len(group.units))) - set(kept):
+    for unit in gone:
         stays[unit_rows(layer, group, unit)] = False
-    return layer.from_matrices(refitted(matrix, moments.hessian[0], stays)[None])
+    return layer.from_matrices(refitted(matrix, hessian[0], stays)[None])
 
 
-def without_channels(graph: Graph, group: ChannelGroup, kept: Sequence[int]) -> Graph:
-    """The graph in which the units of a group but `kept` are gone from every tensor."""
-    gone = set(range(len(group.units))) - set(kept)
+def removed_outputs(
+    layer: PrunableLayer, group: ChannelGroup, gone: Sequence[int]
+) -> dict[Value, Array]:
+    """The constants of a layer that makes nothing of some units, by now only zeros."""
+    matrix = layer.matrices
+    for unit in gone:
+        matrix[..., list(group.units[unit].get(layer.op.result, ()))] = 0.0
+    return layer.from_matrices(matrix)
+
+
+def without_channels(graph: Graph, group: ChannelGroup, gone: Sequence[int]) -> Graph:
+    """The graph in which some units of a group are gone from every tensor."""
     stays: dict[Value, Array] = {}
     for unit, members in enumerate(group.units):
         for value, channels in members.items():

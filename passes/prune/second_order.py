@@ -9,7 +9,7 @@ import numpy as np
 
 from lepton_cc.ir.tensor import Array
 from lepton_cc.passes.prune.optimal_brain import MOST_ROWS, removal_kept
-from lepton_cc.passes.prune.pattern import GROUP, Pattern, PatternKind
+from lepton_cc.passes.prune.pattern import Pattern
 
 # Rows whose zeros are chosen together; later ones have seen the errors of earlier ones.
 _BLOCK = 64
@@ -38,8 +38,7 @@ def choose_kept(
     factor = np.linalg.cholesky(np.linalg.inv(hessian)).T
     current = weights.copy()
     kept = np.ones(weights.shape, bool)
-    unit = GROUP if pattern.kind is PatternKind.TWO_OF_FOUR else pattern.rows
-    height = max(_BLOCK // unit, 1) * unit
+    height = max(_BLOCK // pattern.rows, 1) * pattern.rows
     diagonal = np.diag(factor)
     for first in range(0, rows, height):
         last = min(first + height, rows)

@@ -20,7 +20,13 @@ from lepton_cc.passes.prune.allocate import LEVELS, Sensitivity, allocate
 from lepton_cc.passes.prune.channel_groups import channel_groups
 from lepton_cc.passes.prune.contraction_weights import prunable_layers, with_constants
 from lepton_cc.passes.prune.optimal_brain import removal_kept
-from lepton_cc.passes.prune.pattern import UNSTRUCTURED, Pattern, PatternKind
+from lepton_cc.passes.prune.pattern import (
+    TWO_OF_FOUR,
+    UNSTRUCTURED,
+    Pattern,
+    PatternKind,
+    named_pattern,
+)
 from lepton_cc.passes.prune.prune_magnitude import PruneMagnitude
 from lepton_cc.passes.prune.remove_channels import without_channels
 from lepton_cc.passes.prune.second_order import prune_matrix, refitted, relative_error
@@ -62,8 +68,19 @@ def test_second_order_pruning_beats_magnitude(rows: int) -> None:
 
 def test_two_of_four_zeros_stand_in_every_group_of_rows() -> None:
     weights, hessian = np.random.default_rng(3).normal(size=(16, 5)), _hessian(16)
-    solved = prune_matrix(weights, hessian, Pattern(PatternKind.TWO_OF_FOUR), 0.5, 16)
+    solved = prune_matrix(weights, hessian, TWO_OF_FOUR, 0.5, 16)
     assert np.all(np.count_nonzero(solved.reshape(4, 4, 5), axis=1) == 2)
+
+
+@pytest.mark.parametrize(("name", "nonzeros", "group"), [("1:4", 1, 4), ("4:8", 4, 8)])
+def test_n_of_m_weights_stay_in_every_group_of_rows(name: str, nonzeros: int, group: int) -> None:
+    weights, hessian = np.random.default_rng(3).normal(size=(16, 5)), _hessian(16)
+    pattern = named_pattern(name)
+    assert pattern is not None
+    assert pattern.name == name
+    solved = prune_matrix(weights, hessian, pattern, 0.5, 16)
+    alive = np.count_nonzero(solved.reshape(-1, group, 5), axis=1)
+    assert np.all(alive == nonzeros)
 
 
 def test_blocks_are_zero_as_a_whole_and_biases_never() -> None:
@@ -119,7 +136,7 @@ def test_removing_channels_that_nothing_reads_changes_nothing(layers: tuple[str,
     matrices = last.matrices
     matrices[0, : last.num_rows].reshape(9, 6, 5)[:, places] = 0.0
     dead = with_constants(graph, last.from_matrices(matrices))
-    smaller = without_channels(dead, group, (0,))
+    smaller = without_channels(dead, group, range(1, len(group.units)))
     sizes = {layer.name: layer.weights.shape[-1] for layer in prunable_layers(smaller)}
     assert all(sizes[name] == 1 for name in layers)
     x = {"x": np.random.default_rng(6).normal(size=(1, 4, 4, 3)).astype(np.float32)}
