@@ -1,23 +1,9 @@
-/* crc.c: CRC-32C (RFC 3720, section 12.1), of packets and of the stream. */
+/* crc.c: the CRC of packets and of the stream. */
 
 #include "emulator.h"
-
-/* The register after four bits; a table of 16 entries is small, and streams are short. */
-static const uint32_t after_nibble[16] = {
-    0x00000000u, 0x105ec76fu, 0x20bd8edeu, 0x30e349b1u, 0x417b1dbcu, 0x5125dad3u,
-    0x61c69362u, 0x7198540du, 0x82f63b78u, 0x92a8fc17u, 0xa24bb5a6u, 0xb21572c9u,
-    0xc38d26c4u, 0xd3d3e1abu, 0xe330a81au, 0xf36e6f75u,
-};
+#include "lepton/crc32c.h"
 
 uint32_t lpt_crc32c(uint32_t crc, const void *bytes, size_t size_bytes)
 {
-    const uint8_t *byte = (const uint8_t *)bytes;
-
-    crc = ~crc;
-    for (; size_bytes != 0u; --size_bytes, ++byte) {
-        crc ^= *byte;
-        crc = (crc >> 4) ^ after_nibble[crc & 15u];
-        crc = (crc >> 4) ^ after_nibble[crc & 15u];
-    }
-    return ~crc;
+    return lepton_crc32c(crc, (const uint8_t *)bytes, size_bytes);
 }
