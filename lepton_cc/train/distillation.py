@@ -38,7 +38,7 @@ class Schedule:
     """
 
     epochs: int = 30
-    batch: int = 128
+    batch: int = 64
     learning_rate: float = 1e-2
     temperature: float = 4.0
     label_weight: float = 0.3
@@ -123,7 +123,7 @@ class _Training:
     ) -> tuple[Graph, TrainingRecord]:
         schedule, count = self._schedule, len(self._lesson.inputs[0])
         adam = torch.optim.Adam(_groups(self._student, schedule.learning_rate))
-        optimizer = LeptonOptimizer.of(self._student, adam)
+        optimizer = LeptonOptimizer(self._student.parameters(), adam)
         if scheme is not None:
             optimizer.quantize(scheme, schedule.learning_rate * _SHARE_OF_SCALES)
         steps = schedule.epochs * math.ceil(count / schedule.batch)

@@ -3,7 +3,7 @@
 With a quantization plan, what the quantizer will round is rounded while training.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -46,6 +46,17 @@ def _key(name: str) -> str:
     return f"%{name.replace('.', '-')}"
 
 
+class ModelParameters(Iterator[nn.Parameter]):
+    """Parameters that know what they are of: what `LeptonOptimizer` takes."""
+
+    def __init__(self, module: "GraphModule", parameters: Iterator[nn.Parameter]) -> None:
+        self.module = module
+        self._parameters = parameters
+
+    def __next__(self) -> nn.Parameter:
+        return next(self._parameters)
+
+
 class GraphModule(nn.Module):
     """Computes a prepared float graph of batch 1 on batches of any size.
 
@@ -72,6 +83,10 @@ class GraphModule(nn.Module):
         }
         self.activations = nn.ModuleDict()
         self.weights = nn.ModuleDict()
+
+    def parameters(self, recurse: bool = True) -> ModelParameters:
+        """The weights and biases, and learned scales."""
+        return ModelParameters(self, super().parameters(recurse))
 
     @property
     def plan(self) -> QuantizationPlan | None:

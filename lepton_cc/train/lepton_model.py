@@ -12,7 +12,7 @@ model.export("compressed.onnx")
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -23,19 +23,8 @@ from lepton_cc.frontend.model_source import AnyModel, ModelSource, model_source
 from lepton_cc.ir.diagnostics import UsageError
 from lepton_cc.ir.graph import Graph
 from lepton_cc.ir.lir_file import write_atomically
-from lepton_cc.train.graph_module import GraphModule
+from lepton_cc.train.graph_module import GraphModule, ModelParameters
 from lepton_cc.train.torch_import import exported_module, trainable_graph
-
-
-class ModelParameters(Iterator[nn.Parameter]):
-    """The parameters of a `LeptonModel`, which know their model."""
-
-    def __init__(self, model: "LeptonModel", parameters: Iterator[nn.Parameter]) -> None:
-        self.model = model
-        self._parameters = parameters
-
-    def __next__(self) -> nn.Parameter:
-        return next(self._parameters)
 
 
 class LeptonModel(nn.Module):
@@ -75,7 +64,7 @@ class LeptonModel(nn.Module):
 
     def parameters(self, recurse: bool = True) -> ModelParameters:
         """The weights and biases; what `LeptonOptimizer` takes."""
-        return ModelParameters(self, super().parameters(recurse))
+        return ModelParameters(self.computation, super().parameters(recurse))
 
     @property
     def sparsity(self) -> float:

@@ -7,8 +7,7 @@ from torch import nn
 
 from lepton_cc.ir.diagnostics import UsageError
 from lepton_cc.passes.quantize.weight_rounding import WeightScheme
-from lepton_cc.train.graph_module import GraphModule
-from lepton_cc.train.lepton_model import ModelParameters
+from lepton_cc.train.graph_module import GraphModule, ModelParameters
 from lepton_cc.train.magnitude_masks import is_update, masks, share_after
 
 DEFAULT_STEPS = 1000
@@ -27,20 +26,10 @@ class LeptonOptimizer:
     def __init__(self, params: Iterable[nn.Parameter], optimizer: torch.optim.Optimizer) -> None:
         if not isinstance(params, ModelParameters):
             raise UsageError("params are none of a LeptonModel: give model.parameters() itself")
-        self._begin(params.model.computation, optimizer)
-
-    def _begin(self, module: GraphModule, optimizer: torch.optim.Optimizer) -> None:
         self.optimizer = optimizer
-        self._module = module
+        self._module: GraphModule = params.module
         self._ratio, self._steps, self._step = 0.0, 0, 0
         self._masks: list[torch.Tensor] = []
-
-    @classmethod
-    def of(cls, module: GraphModule, optimizer: torch.optim.Optimizer) -> "LeptonOptimizer":
-        """The same of a graph alone."""
-        made = cls.__new__(cls)
-        made._begin(module, optimizer)
-        return made
 
     def set_quantization(self, weight_bits: int = 8, activation_bits: int = 8) -> None:
         """Rounds from now on as the exported model will.
