@@ -94,9 +94,8 @@ def test_damaged_weights(batch: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "batch", [0, *(pytest.param(i, marks=pytest.mark.long) for i in range(1, 20))]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("batch", range(20))
 def test_thousands_of_streams(batch: int) -> None:
     endings: Tally[Fault] = Tally()
     for seed in range(10_000 + 250 * batch, 10_250 + 250 * batch):

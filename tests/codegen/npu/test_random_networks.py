@@ -57,9 +57,8 @@ def test_random_networks(batch: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "batch", [0, *(pytest.param(i, marks=pytest.mark.long) for i in range(1, 20))]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("batch", range(20))
 def test_thousands_of_random_networks(batch: int) -> None:
     first = 10_000 + _SLOW * batch
     used = run_batch(range(first, first + _SLOW))

@@ -76,11 +76,12 @@ def _fuzz(compiler: str, folder: Path, count: int, seed: int) -> dict[Fault, int
     sources = (*map(str, source_files()), str(DRIVER))
     _run(compiler, "-std=c99", "-g", "-O1", *SANITIZERS, *WARNINGS, *INCLUDES, *sources,
          "-o", str(program))  # fmt: skip
-    corpus.write_bytes(_corpus(60))
+    corpus.write_bytes(_corpus(30))
     lines = _run(str(program), str(corpus), str(count), str(seed)).splitlines()
     return {Fault(int(code)): int(number) for code, number in map(str.split, lines)}
 
 
+@pytest.mark.slow
 def test_mutated_streams_under_sanitizers(compiler: str, tmp_path: Path) -> None:
     faults = _fuzz(compiler, tmp_path, 600, seed=1)
     assert faults[Fault.NONE] > 20
