@@ -8,7 +8,7 @@ JOBS   ?= 2
 SOURCES := $(wildcard lepton_cc ir passes codegen runtime_c tests models examples benchmarks docs)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo quick test lint type fmt bench golden models docs dist clean check
+.PHONY: help venv train demo quick test lint type fmt bench golden models docs dist clean check
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ $(STAMP): requirements-ci.lock pyproject.toml
 	@touch $@
 
 venv: $(STAMP) ## make .venv from requirements-ci.lock
+
+train: $(STAMP) ## add PyTorch to .venv, for lepton_cc.train and its tests
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-train.lock
 
 demo: $(STAMP) ## compile a trained model for lepton-npu and run it on real digits
 	$(BIN)/python examples/demo_digits.py
