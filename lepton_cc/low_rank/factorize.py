@@ -146,41 +146,31 @@ def _choices(
     found = []
     # Depth does not matter yet: as few runs of the samples as memory allows.
     for stage in by_depth(graph, [layer.op for layer in layers], max_stages=1):
-        for op, moments in _observed(graph, _Targets(graph, graph), stage, data).items():
+        run = inner_run(graph, [value for op in stage for value in (op.inputs[0], op.result)])
+        for op, moments in _observed(stage, run, run, data).items():
             fit = FactorFit(op, matrices(op, arrays[op.inputs[1]]), moments)
             found.append(Choices(op.result.name, candidates(op, fit, options.max_error)))
     return found
 
 
-class _Targets:
-    """Where the wanted outputs of layers come from: the original, or the graph that was given."""
-
-    def __init__(self, original: Graph, given: Graph) -> None:
-        self._original, self._given = original, given
-        self._known = {value.name: value for op in original.ops for value in op.results}
-        self._own = {value.name: value for op in given.ops for value in op.results}
-
-    def runs(self, names: Sequence[str]) -> tuple[InnerRun, InnerRun]:
-        """Functions that give the values of these names, between the two of them."""
-        from_original = [name for name in names if self._is_alike(name)]
-        return (
-            inner_run(self._original, [self._known[name] for name in from_original]),
-            inner_run(self._given, [self._own[n] for n in names if n not in from_original]),
-        )
-
-    def _is_alike(self, name: str) -> bool:
-        return name in self._known and self._known[name].type == self._own[name].type
+def _wanted(original: Graph, given: Graph, names: Sequence[str]) -> InnerRun:
+    """What layers should give: the original's values, or those of the graph that was given."""
+    known = {value.name: value for op in original.ops for value in op.results}
+    own = {value.name: value for op in given.ops for value in op.results}
+    alike = [name for name in names if name in known and known[name].type == own[name].type]
+    others = [name for name in names if name not in alike]
+    first = inner_run(original, [known[name] for name in alike])
+    second = inner_run(given, [own[name] for name in others])
+    return lambda sample: {**first(sample), **second(sample)}
 
 
 def _observed(
-    graph: Graph, targets: _Targets, ops: Sequence[Op], data: CalibrationData
+    ops: Sequence[Op], given: InnerRun, wanted: InnerRun, data: CalibrationData
 ) -> Mapping[Op, FitMoments]:
-    """Moments of what ops of `graph` read and should give, in one run of the samples."""
-    run = inner_run(graph, [op.inputs[0] for op in ops])
-    first, second = targets.runs([op.result.name for op in ops])
+    """Moments of what ops read and should give, in one run of the samples."""
     sums = {op: OutputMoments(op, data.num_samples) for op in ops}
     for sample in data.samples():
-        values, goals = run(sample), {**first(sample), **second(sample)}
+        values, goals = given(sample), wanted(sample)
         for op, one in sums.items():
             one.observe(values[op.inputs[0].name], goals[op.result.name])
     return {op: one.moments() for op, one in sums.items()}
@@ -200,7 +190,7 @@ class _Factorization:
         chosen: Mapping[str, Candidate],
     ) -> None:
         self._prepared, self._graph = graph, graph
-        self._targets = _Targets(original, graph)
+        self._wanted = _wanted(original, graph, [layer.name for layer in layers])
         self._data, self._options, self._layers = data, options, layers
         self._choices, self._chosen = choices, chosen
         self._errors: dict[str, float] = {}
@@ -211,9 +201,11 @@ class _Factorization:
             names = [op.result.name for op in stage if self._is_touched(op)]
             producers = {v.name: op for op in self._graph.ops for v in op.results}
             ops = [producers[name] for name in names]
-            if ops:
-                for op, moments in _observed(self._graph, self._targets, ops, self._data).items():
-                    self._solve(op, moments)
+            if not ops:
+                continue
+            run = inner_run(self._graph, [op.inputs[0] for op in ops])
+            for op, moments in _observed(ops, run, self._wanted, self._data).items():
+                self._solve(op, moments)
         records = tuple(self._record(layer) for layer in self._layers)
         return LowRankResult(self._prepared, self._graph, records)
 
