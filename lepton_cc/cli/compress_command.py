@@ -43,6 +43,23 @@ if TYPE_CHECKING:
     help="How weights are rounded: to nearest, or for the least error of each layer.",
 )
 @click.option(
+    "--prune",
+    metavar="PATTERN:SHARE",
+    help="First make weights zero, or remove channels: unstructured:0.5, 2:4, blocks-1x16:0.75, "
+    "channels:0.3.",
+)
+@click.option(
+    "--fit/--no-fit",
+    default=True,
+    show_default=True,
+    help="Fit the whole pruned model to what the original gives.",
+)
+@click.option(
+    "--target",
+    metavar="NAME|FILE.toml",
+    help="Say what pruning saves there; `lepton targets` lists the names.",
+)
+@click.option(
     "--low-rank",
     "low_rank",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -86,6 +103,9 @@ def compress(
     method: str,
     equalize: bool,
     bias_correction: bool | None,
+    prune: str | None,
+    fit: bool,
+    target: str | None,
     low_rank: float | None,
     layer_schemes: tuple[str, ...],
     mixed: str | None,
@@ -104,6 +124,8 @@ def compress(
     from lepton_cc.ir.diagnostics import Refused
 
     stages: list[Stage] = []
+    if prune is not None:
+        stages.append(_pruning(prune, target, fit=fit, is_quantized=quantize != "none"))
     if low_rank is not None:
         from lepton_cc.compression.low_rank_stage import LowRankStage
         from lepton_cc.low_rank.options import LowRankOptions
@@ -132,6 +154,20 @@ def compress(
         _print(done, written)
     if done.problems:
         raise Refused(done.problems)
+
+
+def _pruning(text: str, target: str | None, *, fit: bool, is_quantized: bool) -> "Stage":
+    from lepton_cc.codegen.targets.loader import load_target
+    from lepton_cc.compression.prune_stage import PruneStage
+    from lepton_cc.ir.dtype import DType
+    from lepton_cc.pruning.options import read_options
+    from lepton_cc.reconstruction.outputs import FitOptions
+
+    return PruneStage(
+        read_options(text, FitOptions() if fit else None),
+        None if target is None else load_target(target),
+        DType.I8 if is_quantized else DType.F32,
+    )
 
 
 def _quantization(
