@@ -156,7 +156,7 @@ def _estimated(
     unrolled = parts = 1
     if isinstance(form, BlockForm) and not options.small_code and not layer.is_padded:
         if core.is_scalar:
-            unrolled = _unrolled(form, 4, 8)
+            unrolled = min(_unrolled(form, 4, 8), max(1, 8 // (form.rows * form.columns)))
         else:
             unrolled = parts = _unrolled(form, 4, 32)
     cost = sparse_cost(layer, form, core, most_pixels)
