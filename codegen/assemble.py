@@ -22,7 +22,8 @@ from lepton_cc.codegen.npu.engine_program import (
 )
 from lepton_cc.codegen.npu.payload import Binding as PortBinding
 from lepton_cc.codegen.npu.segment import Segment, check_fit, compile_segment
-from lepton_cc.codegen.npu.self_test import self_test_section
+from lepton_cc.codegen.npu.self_test import SelfTest
+from lepton_cc.codegen.npu.self_test import self_test as make_self_test
 from lepton_cc.codegen.npu.systems.loader import machine_of
 from lepton_cc.codegen.program import (
     CONSTANT_ALIGNMENT,
@@ -117,12 +118,12 @@ def assemble(
     plan, order = _plan(steps, storage, target, reorder=reorder)
     ordered = [steps[i] for i in order]
     program = _program(name, target, storage, ordered, plan, constants, scales)
-    test = _self_test(graph, program) if self_test else b""
+    test = _self_test(graph, program, ordered[0], pool) if self_test and ordered else None
     return _with_engine(program, ordered, pool, model_hash, test)
 
 
-def _self_test(graph: Graph, program: Program) -> bytes:
-    """The self-test of a model that runs on the engine alone.
+def _self_test(graph: Graph, program: Program, step: _Step, pool: ConstantPool) -> SelfTest:
+    """The self-test of a model that runs on the engine alone, in one step.
 
     Raises:
         UsageError: it does not, so that the driver by itself cannot run it.
@@ -134,7 +135,18 @@ def _self_test(graph: Graph, program: Program) -> bytes:
             f"control core: {', '.join(core) or 'nothing'}. Integers in the interface "
             "(--io=quantized) may help"
         )
-    return self_test_section(graph)
+    assert isinstance(step.op.kind, EngineSegment)
+    assert step.segment is not None
+    assert program.target.engine is not None
+    inputs = program.calls[0].arguments[: len(step.op.inputs)]
+    return make_self_test(
+        graph,
+        step.op.kind.body,
+        [_OUTER[place.role](place) for place in inputs],
+        step.segment,
+        machine_of(program.target.engine),
+        pool,
+    )
 
 
 def _engine_step(op: Op, target: Target, storage: StorageMap, pool: ConstantPool) -> _Step:
@@ -154,7 +166,7 @@ def _with_engine(
     steps: Sequence[_Step],
     pool: ConstantPool,
     model_hash: bytes,
-    test: bytes,
+    test: SelfTest | None,
 ) -> Program:
     """The program with its segments bound to their memory, and their payload."""
     if program.target.engine is None or not any(step.segment for step in steps):
@@ -173,7 +185,14 @@ def _with_engine(
     ]
     machine = machine_of(program.target.engine)
     engine = link_segments(
-        machine, bound, pool.content(), program.arena_bytes, records, model_hash, test
+        machine,
+        bound,
+        pool.content(),
+        program.arena_bytes,
+        records,
+        model_hash,
+        b"" if test is None else test.section,
+        None if test is None else test.diagnosis,
     )
     return replace(program, engine=engine)
 

@@ -46,6 +46,10 @@ class OuterPlace:
     position: int  # byte offset in the arena, or number of the port
 
 
+BoundSegment = tuple[Segment, tuple[RegionBinding, ...]]
+"""A segment with the addresses of its ports, and what its regions are bound to."""
+
+
 @dataclass(frozen=True, slots=True)
 class EngineProgram:
     """All segments of a program as they run, in order, and the payload that holds them."""
@@ -65,7 +69,7 @@ def bind_segment(
     inputs: Sequence[OuterPlace],
     outputs: Sequence[OuterPlace],
     spilled: OuterPlace | None = None,
-) -> tuple[Segment, tuple[RegionBinding, ...]]:
+) -> BoundSegment:
     """The segment with the addresses of its ports, and the bindings of its regions.
 
     `spilled`: the part of the arena for values that do not stay in the scratchpad.
@@ -143,7 +147,11 @@ def _binding(
     if region in ports:
         binding, index = ports[region]
         return RegionBinding(binding, index, attributes, size)
-    fixed = {Region.CONSTANTS: Binding.CONSTANTS, Region.ARENA: Binding.ARENA}
+    fixed = {
+        Region.CONSTANTS: Binding.CONSTANTS,
+        Region.ARENA: Binding.ARENA,
+        Region.STATE: Binding.STATE,
+    }
     if region in fixed and size:
         return RegionBinding(fixed[region], 0, attributes, size)
     return RegionBinding(Binding.NONE, 0, RegionAttribute(0), 0)
@@ -151,19 +159,20 @@ def _binding(
 
 def link_segments(
     machine: Machine,
-    bound: Sequence[tuple[Segment, tuple[RegionBinding, ...]]],
+    bound: Sequence[BoundSegment],
     constants: bytes,
     arena_bytes: int,
     ports: Sequence[PortRecord],
     model_hash: bytes = b"",
     test: bytes = b"",
+    diagnosis: BoundSegment | None = None,
 ) -> EngineProgram:
-    """The payload of bound segments, in the order in which they run."""
+    """The payload of bound segments, in the order in which they run, then the self-test's own."""
     stream = bytearray()
     records = []
     layers = []
     capabilities = spm_bytes = wbuf_bytes = 0
-    for number, (segment, bindings) in enumerate(bound):
+    for number, (segment, bindings) in enumerate((*bound, *([diagnosis] if diagnosis else []))):
         stream += bytes(-len(stream) % _STREAM_ALIGNMENT)
         content = segment.stream()
         check = segment.packets[0]

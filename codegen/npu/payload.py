@@ -21,6 +21,7 @@ PORT_BYTES = 48
 LAYER_BYTES = 16
 MAX_RANK = 6
 _MODEL_HASH_BYTES = 16
+_TEST_HEAD_BYTES = 16
 
 
 class Section(enum.IntEnum):
@@ -92,6 +93,14 @@ class LayerRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerResult:
+    """What a layer makes of the self-test's inputs: its bytes and their CRC-32C."""
+
+    size_bytes: int
+    checksum: int
+
+
+@dataclass(frozen=True, slots=True)
 class Payload:
     """Everything of one model; `test` is the self-test's section as bytes, empty without one."""
 
@@ -107,6 +116,14 @@ class Payload:
     ports: tuple[PortRecord, ...]
     layers: tuple[LayerRecord, ...]
     test: bytes = b""
+
+    @property
+    def num_model_segments(self) -> int:
+        """Segments that runs of the model use: all but the self-test's own."""
+        has_results = (
+            len(self.test) >= _TEST_HEAD_BYTES and struct.unpack_from("<I", self.test, 8)[0]
+        )
+        return len(self.segments) - (1 if has_results and len(self.segments) > 1 else 0)
 
 
 class _Strings:
@@ -215,12 +232,17 @@ def model_hash(content: bytes) -> bytes:
 
 
 def test_section(
-    inputs: Sequence[bytes], outputs: Sequence[bytes], layer_checksums: Sequence[int]
+    inputs: Sequence[bytes], outputs: Sequence[bytes], results: Sequence[LayerResult]
 ) -> bytes:
-    """Counts, then CRC-32C of each output, of each layer's result, then inputs, 16-byte aligned."""
-    head = struct.pack("<4I", len(inputs), len(outputs), len(layer_checksums), 0)
-    sums = [crc32c(content) for content in outputs] + list(layer_checksums)
-    body = head + struct.pack(f"<{len(sums)}I", *sums)
+    """Counts, CRC-32C of each output, bytes and CRC of each layer's result, inputs aligned to 16.
+
+    With results, the payload's last segment is the one that stores them.
+    """
+    words = [crc32c(content) for content in outputs]
+    for result in results:
+        words += (result.size_bytes, result.checksum)
+    body = struct.pack("<4I", len(inputs), len(outputs), 2 * len(results), 0)
+    body += struct.pack(f"<{len(words)}I", *words)
     for content in inputs:
         body += bytes(-len(body) % ALIGNMENT) + content
     return body

@@ -30,7 +30,7 @@ from lepton_cc.codegen.npu.tasks import Rows
 from lepton_cc.codegen.npu.tile import Staging, choose_tiling
 from lepton_cc.codegen.npu.timeline import Timeline, estimate
 from lepton_cc.ir.diagnostics import Code, InternalError, refuse
-from lepton_cc.ir.graph import Graph
+from lepton_cc.ir.graph import Graph, Value
 
 _PLACEMENT_ATTEMPTS = 3
 _MANY_PACKETS = 4000  # of a segment whose variants take long to make
@@ -88,8 +88,15 @@ class Segment:
         return encode_stream(check, rest)
 
 
-def compile_segment(body: Graph, machine: Machine, constants: ConstantPool) -> Segment:
+def compile_segment(
+    body: Graph,
+    machine: Machine,
+    constants: ConstantPool,
+    stored: Mapping[Value, Address] | None = None,
+) -> Segment:
     """Compiles a graph that `select` takes whole; constants are added to the pool.
+
+    `stored`: where the outputs go; by default to ports that `bind_segment` replaces.
 
     If the maps do not fit the machine's scratchpad, layers run in cascades; the segment may still
     be larger than the scratchpad if nothing helps: see `Segment.spm_bytes` and `check_fit`.
@@ -106,7 +113,9 @@ def compile_segment(body: Graph, machine: Machine, constants: ConstantPool) -> S
     )
     border = Border(
         {value: port_address(Region.INPUT0, i) for i, value in enumerate(body.inputs)},
-        {value: port_address(Region.OUTPUT0, i) for i, value in enumerate(body.outputs)},
+        {value: port_address(Region.OUTPUT0, i) for i, value in enumerate(body.outputs)}
+        if stored is None
+        else stored,
     )
     best: Segment | None = None
     budget = machine.member.spm_bytes

@@ -64,7 +64,8 @@ def read_payload(
         report = payload_report(path.stem, content, machine)
     except (OSError, PayloadError) as error:
         raise refuse(Code.MODEL_UNREADABLE, f"{path}: {error}") from error
-    promised = sum(record.cycles for record in payload.segments)
+    segments = payload.segments[: payload.num_model_segments]
+    promised = sum(record.cycles for record in segments)
     if promised != report.cycles:
         click.echo(
             f"note: {path.name} was made for another system or machine, where it takes "

@@ -26,7 +26,7 @@ def payload_report(name: str, content: bytes, machine: Machine) -> EngineReport:
         PayloadError: it is none, or the machine cannot run its streams.
     """
     payload = decode_payload(content)
-    segments = tuple(_segment(i, payload, machine) for i in range(len(payload.segments)))
+    segments = tuple(_segment(i, payload, machine) for i in range(payload.num_model_segments))
     return EngineReport(
         name,
         machine_figures(machine),

@@ -39,7 +39,7 @@ enum {
     LPT_ERROR_MISSING_BUFFER = -7,     /* the segment uses an arena, port, state or trace that is NULL */
     LPT_ERROR_ADDRESS = -8,            /* `translate` failed, or memory lies above 4 GiB */
     LPT_ERROR_DEVICE_BUSY = -9,        /* the engine is running something else */
-    LPT_ERROR_NO_TEST = -10,           /* the payload has no test, or its model has other segments */
+    LPT_ERROR_NO_TEST = -10,           /* the payload has no test of that kind, or its model has other segments */
 
     /* The device. */
     LPT_ERROR_NO_DEVICE = -16,     /* register ID does not answer as a lepton-npu */
@@ -73,7 +73,7 @@ enum {
     LPT_ERROR_WBUF = -68,       /* it needs more weight buffer */
 
     /* The self-test. */
-    LPT_ERROR_TEST_MISMATCH = -80 /* an output is not what the payload says */
+    LPT_ERROR_TEST_MISMATCH = -80 /* an output, or a layer's result, is not what the payload says */
 };
 
 /* How the driver reaches the engine. `user` is handed to each function untouched.
@@ -204,6 +204,14 @@ typedef struct {
     const char *nodes;     /* names of the ONNX nodes that it came from */
 } lpt_fault_report;
 
+/* A layer of a payload; strings are in the payload, or "". */
+typedef struct {
+    uint32_t segment;
+    uint32_t layer;
+    const char *operation; /* what it does */
+    const char *nodes;     /* names of the ONNX nodes that it came from */
+} lpt_layer_report;
+
 /* Asks a device what it is.
  *
  * LPT_ERROR_NO_DEVICE, LPT_ERROR_DEVICE_ABI. */
@@ -280,6 +288,14 @@ void lpt_clear_counters(const lpt_device *device);
  * lpt_load, lpt_bind and lpt_invoke return. */
 lpt_code lpt_selftest(const lpt_device *device, const lpt_model *model, const lpt_memory *memory,
                       uint32_t *output);
+
+/* Runs the layers of the TEST once more and stores what each one makes of its inputs into
+ * `memory->state`, of lpt_diagnosis_bytes (0: the payload cannot). LPT_OK: all are as the compiler
+ * has written. LPT_ERROR_TEST_MISMATCH: `report` is the first layer that is not; else as
+ * lpt_selftest. */
+lpt_code lpt_diagnose(const lpt_device *device, const lpt_model *model, const lpt_memory *memory,
+                      lpt_layer_report *report);
+uint32_t lpt_diagnosis_bytes(const lpt_model *model);
 
 /* --- What generated code calls, and what it needs of the board (lepton_npu.c) ------------------ */
 

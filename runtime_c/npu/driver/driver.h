@@ -138,8 +138,18 @@ lpt_code lpt_driver_check_sections(const lpt_model *model);
 /* The records of all sections, and that they agree; fills the counts. */
 lpt_code lpt_driver_check_records(lpt_model *model);
 
+/* Words of TEST that say what layers make of its inputs: bytes and CRC of each result. */
+static inline uint32_t lpt_driver_result_words(const lpt_model *model)
+{
+    return lpt_driver_get32(lpt_driver_section(model, LPT_SECTION_TEST) + 8);
+}
+
 /* Byte offset in TEST of an input's bytes; of the first input behind the last: of TEST's end. */
 uint32_t lpt_driver_test_input(const lpt_model *model, uint32_t input);
+
+/* Fills `report` with a layer of a segment, and what LAYERS says of it. */
+void lpt_driver_name_layer(const lpt_model *model, uint32_t segment, uint32_t number,
+                           lpt_layer_report *report);
 
 /* As lpt_bind; `from_test`: the inputs are those of the payload's TEST. */
 lpt_code lpt_driver_bind(lpt_job *job, const lpt_device *device, const lpt_model *model,

@@ -7,14 +7,18 @@ static const char *string_at(const lpt_model *model, uint32_t offset)
     return (const char *)lpt_driver_section(model, LPT_SECTION_STRINGS) + offset;
 }
 
-static void name_layer(const lpt_model *model, lpt_fault_report *report)
+void lpt_driver_name_layer(const lpt_model *model, uint32_t segment, uint32_t number,
+                           lpt_layer_report *report)
 {
     const uint8_t *layer = lpt_driver_section(model, LPT_SECTION_LAYERS);
     uint32_t i;
 
+    report->segment = segment;
+    report->layer = number;
+    report->operation = "";
+    report->nodes = "";
     for (i = 0u; i < model->num_layers; ++i, layer += LPT_LAYER_BYTES) {
-        if (lpt_driver_get16(layer) == report->segment &&
-            lpt_driver_get16(layer + 2) == report->layer) {
+        if (lpt_driver_get16(layer) == segment && lpt_driver_get16(layer + 2) == number) {
             report->operation = string_at(model, lpt_driver_get32(layer + 4));
             report->nodes = string_at(model, lpt_driver_get32(layer + 8));
             return;
@@ -24,6 +28,7 @@ static void name_layer(const lpt_model *model, lpt_fault_report *report)
 
 lpt_code lpt_fault(const lpt_job *job, lpt_fault_report *report)
 {
+    lpt_layer_report layer;
     const lpt_section *stream;
     uint32_t info;
 
@@ -35,12 +40,13 @@ lpt_code lpt_fault(const lpt_job *job, lpt_fault_report *report)
     report->packet = lpt_driver_read(job->device, LPT_REG_FAULT_PC);
     report->address = lpt_driver_read(job->device, LPT_REG_FAULT_ADDR);
     report->word = info & 0xFFFFu;
-    report->layer = info >> 16;
-    report->segment = job->segment;
+    lpt_driver_name_layer(job->model, job->segment, info >> 16, &layer);
+    report->segment = layer.segment;
+    report->layer = layer.layer;
+    report->operation = layer.operation;
+    report->nodes = layer.nodes;
     report->opcode = 0u;
     report->sequence = 0u;
-    report->operation = "";
-    report->nodes = "";
     stream = &job->model->sections[LPT_SECTION_STREAM];
     if (report->packet % 4u == 0u &&
         lpt_driver_is_inside(report->packet, 4u, stream->size_bytes)) {
@@ -49,7 +55,6 @@ lpt_code lpt_fault(const lpt_job *job, lpt_fault_report *report)
         report->opcode = head >> 24;
         report->sequence = head & 0xFFFFu;
     }
-    name_layer(job->model, report);
     return LPT_OK;
 }
 

@@ -157,6 +157,17 @@ class FaultReport(ctypes.Structure):
     ]
 
 
+class LayerReport(ctypes.Structure):
+    """lpt_layer_report."""
+
+    _fields_ = [
+        ("segment", _U32),
+        ("layer", _U32),
+        ("operation", ctypes.c_char_p),
+        ("nodes", ctypes.c_char_p),
+    ]
+
+
 class HostEngine(ctypes.Structure):
     """lepton_host_engine."""
 
@@ -206,7 +217,7 @@ def library(folder: Path) -> ctypes.CDLL:
     found.lpt_strerror.restype = found.lpt_fault_name.restype = ctypes.c_char_p
     found.lpt_counter.restype = found.lpt_estimated_cycles.restype = ctypes.c_uint64
     found.lpt_emulator_bytes.restype = ctypes.c_size_t
-    found.lpt_interrupt.restype = ctypes.c_uint32
+    found.lpt_interrupt.restype = found.lpt_diagnosis_bytes.restype = ctypes.c_uint32
     return found
 
 

@@ -13,6 +13,7 @@ from lepton_cc.codegen.npu.payload import (
     HEADER_BYTES,
     Binding,
     LayerRecord,
+    LayerResult,
     Payload,
     PortRecord,
     RegionBinding,
@@ -84,7 +85,7 @@ def payload_of(
         layers=tuple(
             LayerRecord(0, layer, f"Op{layer}", f"node/{layer}") for layer in range(NUM_LAYERS)
         ),
-        test=test_section([given], [expected], [1, 2, 3]),
+        test=test_section([given], [expected], [LayerResult(1, 2)]),
     )
 
 
