@@ -16,6 +16,7 @@ from lepton_cc.calibration.mixed_widths import Sensitivity, WidthBudget, mixed_s
 from lepton_cc.calibration.rounded_layers import RoundedLayers, nearest_layers, round_layers
 from lepton_cc.calibration.statistics import calibration_statistics
 from lepton_cc.ir.diagnostics import Code, UsageError, refuse
+from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.graph import Graph
 from lepton_cc.ir.ops.quantization import Dequantize, Quantize
 from lepton_cc.ir.target import Target
@@ -38,7 +39,9 @@ class QuantizationOptions:
     `optional`: a model that is quantized already, or has nothing to quantize, stays as it is.
     `rounding` is how weights are rounded, `equalize` whether ranges of channels are first made
     equal between layers; `correct_bias` None: where weights have 4 bits. `layers` have schemes of
-    their own; of the rest, those that cost most are kept at 8 bits within the budget `mixed`.
+    their own; of the rest, those that cost most keep 8 bits within the budget `mixed`. `block`:
+    only weights of matrix products become integers, so many rows with a scale, and activations
+    stay floats; with the schemes whose activations have 16 bits.
     """
 
     scheme: WeightScheme = WeightScheme.W8A8
@@ -50,6 +53,7 @@ class QuantizationOptions:
     correct_bias: bool | None = None
     layers: tuple[LayerScheme, ...] = ()
     mixed: WidthBudget | None = None
+    block: int = 0
 
     @property
     def corrects_bias(self) -> bool:
@@ -209,12 +213,15 @@ def _quantized(
             "the model has no float operator that could compute with integers",
             hint="compile it without --quantize",
         )
+    if options.block and options.scheme.activations is not DType.I16:
+        raise UsageError("blocks are for w4a16 and w8a16: activations stay floats")
     statistics = calibration_statistics(prepared, data.samples(), options.method)
     inserted = InsertQuantization(
         options.scheme,
         statistics.ranges,
         statistics.moments if options.corrects_bias else {},
         layers=named_layers(prepared, options.layers),
+        block=options.block,
     )
     inserted, rounding = _rounded(prepared, data, inserted, options)
     insertion = PassManager((inserted,), continued(observers))

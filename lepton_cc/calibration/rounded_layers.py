@@ -77,13 +77,14 @@ def round_layers(
     """Rounds all contractions of a prepared float graph that are matrix products of windows."""
     contractions = quantization_points(graph).contractions
     arrays = {op.result: op.kind.value.array for op in graph.ops if isinstance(op.kind, Constant)}
+    contractions = tuple(op for op in contractions if not insertion.block or insertion.block_of(op))
     solvable = [op for op in contractions if not _reason(op, arrays)]
     float_run = inner_run(graph, [op.inputs[0] for op in solvable])
     layers: dict[str, RoundedLayer] = {}
     errors: dict[str, LayerError] = {}
     for stage in _stages(graph, solvable):
         current = replace(insertion, rounded=dict(layers)).run(graph, Statistics())
-        sources = _sources(current, stage)
+        sources = _sources(current, stage, is_float=bool(insertion.block))
         integer_run = inner_run(current, [x for x, _ in sources.values()])
         sums = {op: _FoldSums(op, data.num_samples) for op in stage if op in sources}
         for number, sample in enumerate(data.samples()):
@@ -101,9 +102,12 @@ def round_layers(
                 insertion.weights_dtype(op, weights.size),
                 folds.fitted.merged(folds.held_out),
                 folds,
+                insertion.block_of(op),
             )
             name = op.result.name
-            layers[name], errors[name] = round_layer(problem, method, correct_bias=correct_bias)
+            # In floats, only what has a bias can make up for means.
+            corrects = correct_bias and (not insertion.block or problem.bias is not None)
+            layers[name], errors[name] = round_layer(problem, method, correct_bias=corrects)
     records = tuple(_record(op, insertion, errors, _reason(op, arrays)) for op in contractions)
     return RoundedLayers(layers, records)
 
@@ -234,13 +238,21 @@ def _stages(graph: Graph, layers: Sequence[Op]) -> list[list[Op]]:
     return stages
 
 
-def _sources(graph: Graph, stage: Sequence[Op]) -> dict[Op, tuple[Value, np.float32]]:
-    """What each layer reads in the quantized graph, and its step; without those that stay float."""
+def _sources(
+    graph: Graph, stage: Sequence[Op], *, is_float: bool
+) -> dict[Op, tuple[Value, np.float32]]:
+    """What each layer reads in the quantized graph, and its step; without those that stay float.
+
+    is_float: they all read floats, which have no step; it counts as 1.
+    """
     producers = graph.producers()
     arrays = {op.result: op.kind.value.array for op in graph.ops if isinstance(op.kind, Constant)}
     found: dict[Op, tuple[Value, np.float32]] = {}
     for op in stage:
         x = producers[op.result].inputs[0]
+        if is_float:
+            found[op] = x, np.float32(1)
+            continue
         behind = producers.get(x)
         while behind is not None and not isinstance(behind.kind, Dequantize):
             moves = Trait.MOVEMENT in behind.kind.traits or "pool" in behind.kind.mnemonic

@@ -86,6 +86,12 @@ if TYPE_CHECKING:
     help="Keep the layers at 8 bits that lose most at 4: as many as fit a share of the bytes that "
     "weights take at 8 bits, or as the outputs need for a signal to noise ratio.",
 )
+@click.option(
+    "--block",
+    type=click.IntRange(2),
+    metavar="N",
+    help="With w4a16, w8a16: weights of matrix products alone, N of a column sharing a scale.",
+)
 @options.calibration_method
 @options.dims
 @click.option("--name", default="", metavar="IDENT", help="Of the files [default: the model's].")
@@ -109,6 +115,7 @@ def compress(
     low_rank: float | None,
     layer_schemes: tuple[str, ...],
     mixed: str | None,
+    block: int | None,
     calibration_method: str | None,
     dims: tuple[str, ...],
     name: str,
@@ -127,15 +134,12 @@ def compress(
     if prune is not None:
         stages.append(_pruning(prune, target, fit=fit, is_quantized=quantize != "none"))
     if low_rank is not None:
-        from lepton_cc.compression.low_rank_stage import LowRankStage
-        from lepton_cc.low_rank.options import LowRankOptions
-
-        stages.append(LowRankStage(LowRankOptions(low_rank)))
+        stages.append(_low_rank(low_rank, fit=fit))
     if quantize != "none":
         from lepton_cc.compression.quantize_stage import QuantizeStage
 
         chosen = _quantization(quantize, method, calibration_method, layer_schemes, mixed)
-        chosen = replace(chosen, equalize=equalize, correct_bias=bias_correction)
+        chosen = replace(chosen, equalize=equalize, correct_bias=bias_correction, block=block or 0)
         stages.append(QuantizeStage(chosen))
     with progress(quiet=as_json) as tell:
         done = compress_model(
@@ -168,6 +172,14 @@ def _pruning(text: str, target: str | None, *, fit: bool, is_quantized: bool) ->
         None if target is None else load_target(target),
         DType.I8 if is_quantized else DType.F32,
     )
+
+
+def _low_rank(share: float, *, fit: bool) -> "Stage":
+    from lepton_cc.compression.low_rank_stage import LowRankStage
+    from lepton_cc.low_rank.options import LowRankOptions
+    from lepton_cc.reconstruction.outputs import FitOptions
+
+    return LowRankStage(LowRankOptions(share, fit=FitOptions() if fit else None))
 
 
 def _quantization(

@@ -37,18 +37,22 @@ def _saved(options: LowRankOptions, result: LowRankResult) -> float:
 
 
 def _notes(options: LowRankOptions, result: LowRankResult) -> tuple[Diagnostic, ...]:
+    found = []
     saved = _saved(options, result)
-    if saved >= _NEARLY * options.share:
-        return ()
-    message = (
-        f"low rank saves {saved:.0%} of the {options.budget.value}, not {options.share:.0%}: "
-        f"no other layer pays with an error below {options.max_error:g}"
-    )
-    return (Diagnostic(Code.CHECK_FAILED, message, hint="allow more error, or prune"),)
+    if saved < _NEARLY * options.share:
+        message = (
+            f"low rank saves {saved:.0%} of the {options.budget.value}, not {options.share:.0%}: "
+            f"no other layer pays with an error below {options.max_error:g}"
+        )
+        found.append(Diagnostic(Code.CHECK_FAILED, message, hint="allow more error, or prune"))
+    if result.fit is not None and result.fit.reason:
+        message = f"the factorized model was not fitted as a whole: {result.fit.reason}"
+        found.append(Diagnostic(Code.CHECK_FAILED, message))
+    return tuple(found)
 
 
 def _report(options: LowRankOptions, result: LowRankResult) -> Mapping[str, object]:
-    return {
+    report: dict[str, object] = {
         "share": options.share,
         "budget": options.budget.value,
         "max_error": options.max_error,
@@ -56,6 +60,14 @@ def _report(options: LowRankOptions, result: LowRankResult) -> Mapping[str, obje
         "size_bytes": [result.before.size_bytes, result.after.size_bytes],
         "layers": [_layer_fields(layer) for layer in result.layers],
     }
+    if result.fit is not None:
+        report["fit"] = {
+            "num_steps": result.fit.num_steps,
+            "error_before": result.fit.error_before,
+            "error": result.fit.error,
+            "reason": result.fit.reason,
+        }
+    return report
 
 
 def _layer_fields(layer: LowRankLayer) -> Mapping[str, object]:
@@ -82,6 +94,9 @@ def _table(result: LowRankResult) -> StageTable:
         f"low rank: MACs {before.num_macs} to {after.num_macs}, "
         f"bytes of weights {before.size_bytes} to {after.size_bytes}"
     )
+    if result.fit is not None and result.fit.error is not None:
+        title += f", error of the output {result.fit.error_before:.2%}, fitted"
+        title += f" {result.fit.error:.2%}"
     return StageTable(title, _HEADINGS, rows)
 
 

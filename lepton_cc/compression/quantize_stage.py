@@ -45,6 +45,7 @@ def _report(options: QuantizationOptions, quantized: QuantizedModel) -> Mapping[
     return {
         "scheme": record.scheme.value,
         "method": options.rounding.value,
+        "block": options.block,
         "calibration_method": record.method.value,
         "bias_correction": options.corrects_bias,
         "equalized_pairs": sum(count for r in equalized for _, count in r.rewrites),

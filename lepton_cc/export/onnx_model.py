@@ -83,9 +83,16 @@ def _versions(graph: Graph) -> tuple[int, int]:
     """The oldest opset, of those that we write, that has all ops of the graph."""
     if any(isinstance(op.kind, RmsNorm) for op in graph.ops):
         return _RMS_NORM
-    dequantized = (op.inputs[0].type.dtype for op in graph.ops if isinstance(op.kind, Dequantize))
-    usual = all(dtype in _BYTES_AND_BIASES for dtype in dequantized)
+    dequantized = [op.inputs for op in graph.ops if isinstance(op.kind, Dequantize)]
+    usual = all(
+        x.type.dtype in _BYTES_AND_BIASES and _num_varying(scale) < 2
+        for x, scale, *_ in dequantized
+    )
     return _USUAL if usual else _OTHER_WIDTHS
+
+
+def _num_varying(scale: Value) -> int:
+    return sum(size > 1 for size in scale.type.dims)
 
 
 def _write(writer: Writer, op: Op) -> None:

@@ -16,6 +16,7 @@ from lepton_cc.ir.diagnostics import Code, Refused, refuse
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.graph import Graph, Op, Value
 from lepton_cc.ir.ops.constant import Constant
+from lepton_cc.ir.ops.movement import Reshape
 from lepton_cc.ir.ops.quantization import Dequantize
 from lepton_cc.ir.tensor import Array
 
@@ -112,9 +113,21 @@ class Writer:
         known = isinstance(op.kind, Constant) or (
             isinstance(op.kind, Dequantize) and all(v in self._constants for v in op.inputs)
         )
+        known = known or self._blocks(op) is not None
         if known:
             self._constants[op.results[0]] = op
         return known
+
+    def _blocks(self, op: Op) -> Op | None:
+        """The op that dequantizes [N, B, C] by [N, 1, C], if `op` makes it [N * B, C] again."""
+        behind = self._constants.get(op.inputs[0]) if isinstance(op.kind, Reshape) else None
+        if behind is None or not isinstance(behind.kind, Dequantize):
+            return None
+        dims = behind.result.type.dims
+        is_blocked = len(dims) == 3 and behind.inputs[1].type.dims == (dims[0], 1, dims[2])
+        return (
+            behind if is_blocked and op.result.type.dims == (dims[0] * dims[1], dims[2]) else None
+        )
 
     def is_constant(self, value: Value) -> bool:
         """True for constants, dequantized ones included."""
@@ -188,6 +201,9 @@ class Writer:
         if array is not None:
             return self.initializer(_ordered(array, order), value.name)
         op = self._constants[value]
+        blocks = self._blocks(op)
+        if blocks is not None:
+            return self._written_blocks(value, order, blocks)
         x, scales = op.inputs[0], self.array(op.inputs[1])
         assert scales is not None
         wide = scales.reshape((1,) * (value.type.rank - scales.ndim) + scales.shape)
@@ -202,6 +218,18 @@ class Writer:
             assert content is not None
             flat = content.reshape(-1) if varying else content.reshape(())
             names.append(self.initializer(flat, parameter.name))
+        return self.node("DequantizeLinear", names, value.name, attributes)
+
+    def _written_blocks(self, value: Value, order: Order, blocks: Op) -> str:
+        """DequantizeLinear with a block size along the axis of the rows; ONNX's opset 21."""
+        names = []
+        for part in blocks.inputs:
+            array = self.array(part)
+            assert array is not None
+            flat = array.reshape(-1, array.shape[-1])
+            names.append(self.initializer(_ordered(flat, order), part.name))
+        size = blocks.result.type.dims[1]
+        attributes = {"axis": order.index(len(order) - 2), "block_size": size}
         return self.node("DequantizeLinear", names, value.name, attributes)
 
 

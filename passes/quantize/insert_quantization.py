@@ -16,6 +16,8 @@ from lepton_cc.ir.graph import Graph, Location, Op, Value
 from lepton_cc.ir.op_kind import Trait
 from lepton_cc.ir.ops.constant import Constant
 from lepton_cc.ir.ops.elementwise import Binary, Clamp
+from lepton_cc.ir.ops.matmul import MatMul
+from lepton_cc.ir.ops.movement import Reshape
 from lepton_cc.ir.ops.pointwise_functions import BinaryFunction
 from lepton_cc.ir.ops.quantization import Dequantize, Quantize
 from lepton_cc.ir.rewrite import Statistics, without_dead_ops
@@ -32,6 +34,8 @@ from lepton_cc.passes.quantize.weight_rounding import (
     QuantizedWeights,
     RoundedLayer,
     WeightScheme,
+    fitting_block,
+    quantize_blocks,
     quantize_weights,
     smallest_scales,
 )
@@ -46,7 +50,8 @@ class InsertQuantization(Pass):
     its name: with them biases make up for the mean error of rounded weights. `rounded` are the
     weights of contractions, by the name of their result, that are rounded already. `layers` have
     another scheme than the rest, by the name of their result: for their weights, and for the
-    activations that they give.
+    activations that they give. With a `block`, weights of matrix products have a scale for each
+    column of so many rows (or of the nearest number that divides them), and all else stays float.
     """
 
     NAME: ClassVar[str] = "insert-quantization"
@@ -55,6 +60,12 @@ class InsertQuantization(Pass):
     moments: Mapping[str, ChannelMoments] = field(default_factory=dict)
     rounded: Mapping[str, RoundedLayer] = field(default_factory=dict)
     layers: Mapping[str, WeightScheme] = field(default_factory=dict)
+    block: int = 0
+
+    def block_of(self, op: Op) -> int:
+        """How many rows of a layer's weights share a scale; 0 if there are no blocks."""
+        fits = self.block and isinstance(op.kind, MatMul) and op.inputs[1].type.rank == 2
+        return fitting_block(op.inputs[1].type.dims[0], self.block) if fits else 0
 
     def weights_dtype(self, op: Op, num_elements: int) -> DType:
         """The integers of a layer's weights."""
@@ -107,7 +118,9 @@ class _Inserter:
         for op in self._graph.ops:
             operands = tuple(self._operand(v, op) for v in op.operands)
             new = Op(op.kind, operands, op.results, op.location)
-            if op in contractions:
+            if op in contractions and self._options.block:
+                new = self._quantized_blocks(new, op)
+            elif op in contractions:
                 new = self._quantized_contraction(new, op.inputs[0].name)
             elif op in layers:
                 new = self._quantized_layer(new)
@@ -119,7 +132,8 @@ class _Inserter:
 
     def _operand(self, old: Value | None, op: Op) -> Value | None:
         """What an op of the float graph reads now."""
-        if old is None or (old, op) not in self._points.constants:
+        is_kept = (old, op) not in self._points.constants or bool(self._options.block)
+        if old is None or is_kept:
             return None if old is None else self._new[old]
         array = self._arrays[old]
         if not np.all(np.isfinite(array)):
@@ -142,6 +156,8 @@ class _Inserter:
         return np.clip(constant, least.low - most.high, least.high - most.low)
 
     def _known_parameters(self) -> Mapping[Value, ActivationParameters]:
+        if self._options.block:
+            return {}
         activations = self._options.scheme.activations
         found = {value: by.widened(activations) for value, by in self._points.fixed.items()}
         producers = self._graph.producers()
@@ -231,6 +247,27 @@ class _Inserter:
         operands = [x, self._weights(op, quantized)]
         if bias is not None:
             operands.append(self._bias(op, bias, by.scale * quantized.scales))
+        self._statistics.count("quantize weights")
+        return Op(op.kind, tuple(operands), op.results, op.location)
+
+    def _quantized_blocks(self, op: Op, old: Op) -> Op:
+        """A product with weights in blocks, dequantized to floats."""
+        block, weights = self._options.block_of(old), self._arrays[op.inputs[1]]
+        if not block or not np.all(np.isfinite(weights)):
+            return op
+        given = self._options.rounded.get(op.results[0].name)
+        if given is None:
+            moments = self._options.moments.get(old.inputs[0].name)
+            weighed_by = None if moments is None else importance(old, moments)
+            dtype = self._options.weights_dtype(op, weights.size)
+            given = RoundedLayer(quantize_blocks(weights, dtype, block, weighed_by), None)
+        blocks = self._weights(op, given.weights)
+        value = self._builder.emit(Reshape(weights.shape), blocks, location=op.location)
+        operands = [op.inputs[0], value, *op.inputs[2:]]
+        if len(operands) > 2:
+            bias = self._shifted(self._arrays[operands[2]], given.bias_shift)
+            assert bias is not None
+            operands[2] = self._builder.constant(bias.astype(np.float32), op.location, "bias")
         self._statistics.count("quantize weights")
         return Op(op.kind, tuple(operands), op.results, op.location)
 

@@ -19,6 +19,7 @@ from lepton_cc.passes.quantize.column_solve import (
     descend,
     quadratic_error,
     solve_columns,
+    steps_of_rows,
 )
 from lepton_cc.passes.quantize.layer_moments import (
     LayerMoments,
@@ -29,6 +30,7 @@ from lepton_cc.passes.quantize.least_squares import adapted_weights
 from lepton_cc.passes.quantize.weight_rounding import (
     QuantizedWeights,
     RoundedLayer,
+    quantize_blocks,
     quantize_weights,
     smallest_scales,
 )
@@ -36,7 +38,7 @@ from lepton_cc.passes.quantize.weight_rounding import (
 # Of the mean square of what the weights are multiplied with: if no samples are held out to choose
 # it by, and what they choose from.
 _DAMPING = 0.1
-_DAMPINGS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+_DAMPINGS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 # Layers with fewer zeros were not pruned: theirs are as good as any number.
 _PRUNED = 0.1
 _CLIP_RATIOS = np.linspace(1.0, 0.5, 21)
@@ -75,7 +77,8 @@ class Folds:
 class LayerProblem:
     """A contraction with what is known about it; `x_scale` is the step of what it reads.
 
-    moments: of all samples, whose `folds` choose the damping.
+    moments: of all samples, whose `folds` choose the damping. block: rows that share a scale, 0
+    for all of them.
     """
 
     op: Op
@@ -85,6 +88,7 @@ class LayerProblem:
     dtype: DType
     moments: LayerMoments
     folds: Folds | None = None
+    block: int = 0
 
     @property
     def bounds(self) -> tuple[int, int]:
@@ -118,22 +122,29 @@ def round_layer(
         learned = round_adaptively(target, gram, scales, problem.bounds, problem.kept)
         learned = descend(learned, target, gram, scales, problem.bounds, problem.kept)
         integers = _better(learned, integers, target, gram, scales)
-    solved = integers * scales[:, None, :]
+    solved = integers * steps_of_rows(scales, target)
     shift: Array | None = None
     if correct_bias:
         before = np.einsum("gk,gko->go", moments.mean_y, original)
         shift = (before - np.einsum("gk,gko->go", moments.mean_x, solved)).reshape(-1)
+    error = _error(problem, target, solved, used.gram, damping)
+    return RoundedLayer(_packed(problem, integers, scales), shift), error
+
+
+def _packed(problem: LayerProblem, integers: Array, scales: Array) -> QuantizedWeights:
     shape = problem.weights.shape
     typed = ungrouped_weights(integers, shape).astype(np.int8).astype(problem.dtype.numpy)
-    flat_scales = scales.reshape(-1).astype(np.float32)
-    error = _error(problem, target, solved, used.gram, damping)
-    return RoundedLayer(QuantizedWeights(typed, flat_scales), shift), error
+    if not problem.block:
+        return QuantizedWeights(typed, scales.reshape(-1).astype(np.float32))
+    by_block = scales[0, :: problem.block, None, :].astype(np.float32)
+    return QuantizedWeights(typed.reshape(len(by_block), problem.block, -1), by_block)
 
 
 def _better(one: Array, other: Array, target: Array, gram: Array, scales: Array) -> Array:
     """Of two solutions the one that errs less, for each output."""
     errors = [
-        quadratic_error(integers * scales[:, None, :] - target, gram) for integers in (one, other)
+        quadratic_error(integers * steps_of_rows(scales, target) - target, gram)
+        for integers in (one, other)
     ]
     return np.where((errors[0] < errors[1])[:, None, :], one, other)
 
@@ -141,9 +152,13 @@ def _better(one: Array, other: Array, target: Array, gram: Array, scales: Array)
 def _error(
     problem: LayerProblem, target: Array, solved: Array, gram: Array, damping: float
 ) -> LayerError:
-    nearest = quantize_weights(problem.weights, problem.dtype, np.zeros(problem.weights.shape[-1]))
+    weights, dtype = problem.weights, problem.dtype
+    if problem.block:
+        nearest = quantize_blocks(weights, dtype, problem.block)
+    else:
+        nearest = quantize_weights(weights, dtype, np.zeros(weights.shape[-1]))
     signal = float(quadratic_error(target, gram).sum()) or 1.0
-    to_nearest = grouped_weights(problem.op, nearest.reals) - target
+    to_nearest = grouped_weights(problem.op, nearest.reals.reshape(weights.shape)) - target
     return LayerError(
         float(quadratic_error(to_nearest, gram).sum()) / signal,
         float(quadratic_error(solved - target, gram).sum()) / signal,
@@ -168,7 +183,7 @@ def _chosen_damping(problem: LayerProblem, *, correct_bias: bool) -> float:
     errors = []
     for damping in _DAMPINGS:
         target, gram = adapted_weights(problem.original, used, damping, problem.kept)
-        solved = _solved(problem, target, gram, scales) * scales[:, None, :]
+        solved = _solved(problem, target, gram, scales) * steps_of_rows(scales, target)
         errors.append(_held_out_error(problem.original, solved, folds, correct_bias=correct_bias))
     return _DAMPINGS[int(np.argmin(errors))]
 
@@ -192,7 +207,16 @@ def _held_out_error(original: Array, solved: Array, folds: Folds, *, correct_bia
 
 
 def _scales(problem: LayerProblem, target: Array, gram: Array) -> Array:
-    """Steps f64[G, O] that are binary32 numbers: of all the range, or tried at 4 bits."""
+    """Steps f64[G, O] that are binary32 numbers: of all the range, or tried at 4 bits.
+
+    In blocks: f64[G, K, O], each the best for its block alone.
+    """
+    if problem.block:
+        squares = np.einsum("gkk->gk", gram)[0][:, None]
+        found = quantize_blocks(target[0], problem.dtype, problem.block, squares)
+        return np.repeat(found.scales.astype(np.float64), problem.block, axis=1).reshape(
+            target.shape
+        )
     low, high = problem.bounds
     whole = np.maximum(target.min(axis=1) / low, target.max(axis=1) / high)
     smallest = smallest_scales(problem.bias, problem.x_scale, problem.op.result.type.dims[-1])

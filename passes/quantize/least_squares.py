@@ -11,6 +11,7 @@ from lepton_cc.passes.quantize.layer_moments import LayerMoments
 
 _NUM_STEPS = 60
 _TOLERANCE = 1e-12
+_ROUNDING = 1e-6
 
 
 def damped(moments: LayerMoments, damping: float) -> tuple[Array, Array]:
@@ -22,7 +23,10 @@ def damped(moments: LayerMoments, damping: float) -> tuple[Array, Array]:
     depth = moments.gram.shape[1]
     mean_square = np.einsum("gkk->gk", moments.gram).mean(axis=1)
     share = damping * max(1.0, depth / max(moments.num_positions, 1))
-    strength = np.where(mean_square > 0, share * mean_square, 1.0)
+    # Covariances of values that hardly change are differences of nearly equal sums.
+    noise = _ROUNDING * (mean_square + np.square(moments.mean_x).mean(axis=1))
+    strength = np.maximum(share * mean_square, noise)
+    strength = np.where(strength > 0, strength, 1.0)
     ridge = strength[:, None, None] * np.eye(depth)
     return moments.gram + ridge, ridge
 

@@ -50,7 +50,10 @@ class WeightScheme(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class QuantizedWeights:
-    """real = integer * scale of its column; integers [..., C], scales f32[C]."""
+    """real = integer * scale of its column; integers [..., C], scales f32[C].
+
+    In blocks of rows: integers [N, B, C], scales f32[N, 1, C].
+    """
 
     integers: Array
     scales: Array
@@ -93,6 +96,33 @@ def quantize_weights(
     integers = np.clip(np.rint(wide / scales.astype(np.float64)), low, high)
     typed = integers.astype(np.int8).astype(dtype.numpy).reshape(weights.shape)
     return QuantizedWeights(typed, scales)
+
+
+def quantize_blocks(
+    weights: Array, dtype: DType, block: int, importance: Array | None = None
+) -> QuantizedWeights:
+    """Rounds weights [K, C] with a scale for each column of every `block` rows."""
+    depth, columns = weights.shape
+    shape = (depth // block, block, columns)
+
+    def as_columns(array: Array) -> Array:
+        return np.asarray(array.reshape(shape).transpose(1, 0, 2).reshape(block, -1))
+
+    weighed_by = None
+    if importance is not None:
+        weighed_by = as_columns(np.broadcast_to(importance, weights.shape))
+    flat = as_columns(weights)
+    found = quantize_weights(flat, dtype, np.zeros(flat.shape[-1]), weighed_by)
+    integers = found.integers.reshape(block, shape[0], columns).transpose(1, 0, 2)
+    return QuantizedWeights(
+        np.ascontiguousarray(integers), found.scales.reshape(shape[0], 1, columns)
+    )
+
+
+def fitting_block(depth: int, block: int) -> int:
+    """The divisor of `depth` that is nearest to `block`, by their ratio."""
+    divisors = [size for size in range(1, depth + 1) if depth % size == 0]
+    return min(divisors, key=lambda size: (max(size / block, block / size), size))
 
 
 def _least_squares_scales(wide: Array, importances: Array, bounds: tuple[int, int]) -> Array:

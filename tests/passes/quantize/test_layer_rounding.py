@@ -213,3 +213,15 @@ def test_samples_held_out_choose_the_damping() -> None:
         _, error = round_layer(given, Rounding.GPTQ, correct_bias=False)
         chosen.append(error.damping)
     assert chosen[0] > chosen[1]
+
+
+def test_inputs_that_never_change_are_no_problem() -> None:
+    """Their covariances are nothing but rounding errors."""
+    op, x, weights = layer(1)
+    sums = MomentSums(op, num_samples=3)
+    for _ in range(3):
+        sums.observe(np.full_like(x, 300.1), np.full_like(x, 300.0))
+    given = LayerProblem(op, weights, None, np.float32(0.1), DType.I4, sums.moments())
+    rounded, error = round_layer(given, Rounding.GPTQ, correct_bias=True)
+    assert np.isfinite(error.solved)
+    assert np.any(rounded.weights.integers)
