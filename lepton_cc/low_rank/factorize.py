@@ -5,14 +5,14 @@ depth, each fitted to the original's outputs on what the layers before it became
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lepton_cc.calibration.data import CalibrationData, CalibrationSource, calibration_data
 from lepton_cc.calibration.float_run import InnerRun, inner_run
 from lepton_cc.ir.diagnostics import Code, UsageError, refuse
-from lepton_cc.ir.graph import Graph, Op
+from lepton_cc.ir.graph import Graph, Op, Value
 from lepton_cc.ir.ops.conv import Conv
 from lepton_cc.ir.ops.matmul import MatMul
 from lepton_cc.ir.tensor import Array
@@ -22,6 +22,7 @@ from lepton_cc.passes.low_rank.allocate import Choices, allocate
 from lepton_cc.passes.low_rank.candidates import Candidate, candidates, has_paying_plan
 from lepton_cc.passes.low_rank.fit import FactorFit
 from lepton_cc.passes.low_rank.form import Cost, Plan, composed, cost, possible_forms
+from lepton_cc.passes.low_rank.sensitivity import sensitivities
 from lepton_cc.passes.low_rank.split import split
 from lepton_cc.passes.manager import PassManager
 from lepton_cc.passes.prune.contraction_weights import constant_arrays, with_constants
@@ -37,9 +38,16 @@ from lepton_cc.passes.reconstruct.output_moments import (
     num_moments,
 )
 from lepton_cc.reconstruction.layers import MAX_MOMENTS
+from lepton_cc.reconstruction.outputs import fit_outputs
+from lepton_cc.reconstruction.thinned import thinned
 
 # Sweeps over the factors of a plan that was chosen.
 _SWEEPS = 4
+# Samples of which second moments are taken; a fit of the whole model sees all of them.
+_NUM_SAMPLES = 512
+# What an error of a layer does to the outputs is tried out with about this error, on so many
+# samples at most.
+_TRIED_ERROR, _NUM_TRIED = 0.05, 24
 
 
 def factorize(
@@ -80,12 +88,17 @@ def factorize_prepared(
             "no layer of the model can be factorized: " + "; ".join(_reasons(layers)),
             hint="prune or quantize it instead",
         )
-    choices = _choices(graph, [one for one in layers if not one.reason], data, options)
+    some = thinned(data, _NUM_SAMPLES)
+    choices = _choices(graph, [one for one in layers if not one.reason], some, options)
     whole = sum((one.cost for one in layers), Cost(0, 0))
     wanted = round(options.share * options.budget.of(whole))
     chosen = allocate(choices, wanted, options.budget)
     known = {one.name: one for one in choices}
-    return _Factorization(graph, original, data, options, layers, known, chosen).run()
+    result = _Factorization(graph, original, some, options, layers, known, chosen).run()
+    if options.fit is None:
+        return result
+    fit = fit_outputs(original, result.graph, data, options.fit)
+    return replace(result, graph=fit.graph, fit=fit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,16 +154,37 @@ def _reasons(layers: Sequence[_Layer]) -> list[str]:
 def _choices(
     graph: Graph, layers: Sequence[_Layer], data: CalibrationData, options: LowRankOptions
 ) -> list[Choices]:
-    """What each layer alone could become, the others being whole."""
+    """What each layer alone could become, the others being whole, and what its error counts."""
     arrays = constant_arrays(graph)
-    found = []
+    found: dict[str, tuple[Candidate, ...]] = {}
+    tried: dict[str, Candidate] = {}
+    trials: dict[str, Mapping[Value, Array]] = {}
     # Depth does not matter yet: as few runs of the samples as memory allows.
     for stage in by_depth(graph, [layer.op for layer in layers], max_stages=1):
         run = inner_run(graph, [value for op in stage for value in (op.inputs[0], op.result)])
         for op, moments in _observed(stage, run, run, data).items():
+            name = op.result.name
             fit = FactorFit(op, matrices(op, arrays[op.inputs[1]]), moments)
-            found.append(Choices(op.result.name, candidates(op, fit, options.max_error)))
-    return found
+            found[name] = candidates(op, fit, options.max_error)
+            plans = [one for one in found[name] if one.plan is not None and one.error > 0]
+            if plans:
+                tried[name] = min(plans, key=lambda one: abs(one.error - _TRIED_ERROR))
+                trials[name] = _trial(op, fit, tried[name])
+    every = -(-data.num_samples // _NUM_TRIED)
+    few = [sample for number, sample in enumerate(data.samples()) if number % every == 0]
+    missed = sensitivities(graph, trials, few)
+    weights = {name: missed[name] / tried[name].error for name in tried}
+    return [Choices(name, known, weights.get(name, 1.0)) for name, known in found.items()]
+
+
+def _trial(op: Op, fit: FactorFit, candidate: Candidate) -> dict[Value, Array]:
+    """A layer's constants, full in size, as a candidate would have them."""
+    assert candidate.plan is not None
+    full = composed(op, candidate.plan, fit.factors(candidate.plan, 1))
+    arrays = {op.inputs[1]: from_matrices(op, full)}
+    if len(op.inputs) > 2:
+        arrays[op.inputs[2]] = fit.moments.best_bias(full).astype(np.float32)
+    return arrays
 
 
 def _wanted(original: Graph, given: Graph, names: Sequence[str]) -> InnerRun:

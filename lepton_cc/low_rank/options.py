@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from lepton_cc.ir.graph import Graph
 from lepton_cc.passes.low_rank.allocate import Budget
 from lepton_cc.passes.low_rank.form import Cost, Plan
+from lepton_cc.reconstruction.outputs import FitOptions, OutputFit
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +14,8 @@ class LowRankOptions:
 
     share: of all MACs, or bytes of weights, of convolutions and products. max_error: the share of
     the power of its outputs that a layer may miss. keep: names of layers that stay as they are.
-    refit: whether layers that stay whole are fitted to what those before them became.
+    refit: whether layers that stay whole are fitted to what those before them became. fit: how the
+    whole model is fitted to the original's outputs afterwards; None: it is not.
     """
 
     share: float = 0.3
@@ -21,6 +23,7 @@ class LowRankOptions:
     max_error: float = 0.25
     keep: tuple[str, ...] = ()
     refit: bool = True
+    fit: FitOptions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +45,15 @@ class LowRankLayer:
 
 @dataclass(frozen=True, slots=True)
 class LowRankResult:
-    """The prepared float graph, the factorized one, and what happened to each layer."""
+    """The prepared float graph, the factorized one, and what happened to each layer.
+
+    `fit` is the one of the whole model, if it was asked for.
+    """
 
     prepared: Graph
     graph: Graph
     layers: tuple[LowRankLayer, ...]
+    fit: OutputFit | None = None
 
     @property
     def before(self) -> Cost:

@@ -14,6 +14,7 @@ from lepton_cc.low_rank.factorize import factorize_prepared
 from lepton_cc.low_rank.options import LowRankOptions
 from lepton_cc.passes.low_rank.allocate import Budget
 from lepton_cc.passes.prune.contraction_weights import prunable_layers, with_constants
+from lepton_cc.reconstruction.outputs import FitOptions
 from tests.lepton_cc.reconstruction.small_networks import residual_network, samples_of
 
 
@@ -64,6 +65,19 @@ def test_every_layer_is_listed_with_what_became_of_it(
     (note,) = result.diagnostics
     assert note.message.startswith("low rank saves 8%")
     assert "not 50%" in note.message
+
+
+def test_the_whole_model_is_fitted_to_the_original_if_wished(
+    original: Graph, data: CalibrationData
+) -> None:
+    fit = FitOptions(max_steps=20)
+    result = factorize_prepared(
+        original, original, data, LowRankOptions(0.2, max_error=1.0, refit=False, fit=fit)
+    )
+    assert result.fit is not None
+    assert result.fit.error is not None
+    assert result.fit.error_before is not None
+    assert result.fit.error < result.fit.error_before
 
 
 def test_senseless_wishes_are_refused(original: Graph, data: CalibrationData) -> None:
