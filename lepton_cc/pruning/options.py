@@ -1,10 +1,12 @@
 """What is asked of a pruning, and what it gives."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from lepton_cc.ir.diagnostics import UsageError
 from lepton_cc.ir.graph import Graph
+from lepton_cc.ir.tensor import Array
 from lepton_cc.passes.prune.allocate import Sensitivity
 from lepton_cc.passes.prune.pattern import UNSTRUCTURED, Pattern, named_pattern
 from lepton_cc.reconstruction.outputs import FitOptions, OutputFit
@@ -53,14 +55,16 @@ class PrunedLayer:
 class PruneResult:
     """The prepared float graph, the pruned one, and what happened to each layer.
 
-    `sensitivities` are what a global budget was divided by; empty where there was none. `fit` is
-    the one of the whole model, if it was asked for.
+    `sensitivities` are what a global budget was divided by; empty where there was none. `kept`
+    holds the channels that stayed, by the names of values that lost some. `fit` is the one of the
+    whole model, if it was asked for.
     """
 
     prepared: Graph
     graph: Graph
     layers: tuple[PrunedLayer, ...]
     sensitivities: tuple[Sensitivity, ...] = ()
+    kept: Mapping[str, Array] = field(default_factory=dict)
     fit: OutputFit | None = None
 
     @property

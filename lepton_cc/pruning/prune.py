@@ -70,7 +70,7 @@ def prune_prepared(
         result = _with_zeros(prepared, some, options)
     if options.fit is None:
         return result
-    fit = fit_outputs(original, result.graph, data, options.fit)
+    fit = fit_outputs(original, result.graph, data, options.fit, result.kept)
     return replace(result, graph=fit.graph, fit=fit)
 
 

@@ -21,6 +21,7 @@ from lepton_cc.passes.prune.channel_groups import ChannelGroup, channel_groups
 from lepton_cc.passes.prune.contraction_weights import prunable_layers, with_constants
 from lepton_cc.passes.prune.layer_moments import LayerMoments
 from lepton_cc.passes.prune.remove_channels import (
+    kept_channels,
     removal_order,
     removed_inputs,
     removed_outputs,
@@ -83,8 +84,11 @@ def prune_channels(
         graph = _zeroed(graph, order, shares[order.name], moments)
     fitted = reconstruct_layers(prepared, graph, data, keep)
     graph = fitted.graph
+    kept: dict[str, Array] = {}
     for order in orders:
-        graph = without_channels(graph, order.group, order.gone(shares[order.name]))
+        gone = order.gone(shares[order.name])
+        graph = without_channels(graph, order.group, gone)
+        kept.update(kept_channels(order.group, gone))
     errors = {one.name: one.error or 0.0 for one in fitted.layers}
     figures = tuple(
         PrunedLayer(
@@ -96,7 +100,7 @@ def prune_channels(
         )
         for layer in prunable_layers(graph)
     )
-    return PruneResult(prepared, graph, figures, sensitivities)
+    return PruneResult(prepared, graph, figures, sensitivities, kept)
 
 
 def _reader_moments(

@@ -40,12 +40,15 @@ class FitOptions:
     """How long and how fast.
 
     num_macs: of the forward runs of all steps together. max_steps: but no more steps than that.
-    rate: of the first steps, in deviations of a layer's outputs.
+    rate: of the first steps, in deviations of a layer's outputs. max_rounds: but no sample more
+    often than that. hints: what the errors of values inside count together, that of the output 1.
     """
 
     num_macs: int = 10**12
     max_steps: int = 3000
+    max_rounds: int = 40
     rate: float = 2e-3
+    hints: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +66,18 @@ class OutputFit:
 
 
 def fit_outputs(
-    original: Graph, compressed: Graph, data: CalibrationData, options: FitOptions
+    original: Graph,
+    compressed: Graph,
+    data: CalibrationData,
+    options: FitOptions,
+    kept: Mapping[str, Array] | None = None,
 ) -> OutputFit:
     """Fits all weights and biases of a prepared float graph to what the original one gives.
 
     Adam (Kingma and Ba, 2015) in whitened coordinates, on the mean squared error before a final
-    softmax; the rate falls as a cosine. Memory is bounded, however many samples there are.
+    softmax and, as hints (Romero et al., FitNets, 2015), of what layers read inside; the rate falls
+    as a cosine. Memory is bounded, however many samples there are.
+    kept: by the names of values that have fewer channels now, those of the original that they are.
     """
     if len(original.inputs) != 1 or len(original.outputs) != 1:
         return OutputFit(compressed, None, None, 0, "it has several inputs or outputs")
@@ -79,26 +88,56 @@ def fit_outputs(
     samples = _kept_samples(data)
     if len(samples) < 2 * _HELD_OUT:
         return OutputFit(compressed, None, None, 0, f"{len(samples)} samples are too few")
-    fit = _Fit(teacher, student, compressed, samples, options)
+    hints = _hints(teacher, student, kept or {})
+    fit = _Fit(teacher, student, samples, options, hints)
     before, constants, after = fit.run()
     if after >= before:
         return OutputFit(compressed, before, before, 0, "it was no better on other samples")
     return OutputFit(with_constants(compressed, constants), before, after, fit.num_steps)
 
 
+@dataclass(frozen=True, slots=True)
+class _Hint:
+    """What a value inside should be: one of the original, or some of its channels."""
+
+    value: Value
+    channels: Array | None
+
+
+def _hints(teacher: Block, student: Block, kept: Mapping[str, Array]) -> dict[Value, _Hint]:
+    """For what layers read in the student, if the teacher has it too."""
+    known = {op.result.name: op.result for op in teacher.ops}
+    read = dict.fromkeys(
+        op.inputs[0] for op in student.ops if set(op.inputs[1:]) & set(student.trained)
+    )
+    found = {}
+    for value in read:
+        goal = known.get(value.name)
+        if goal is not None and goal.type == value.type:
+            found[value] = _Hint(goal, None)
+        elif goal is not None and value.name in kept:
+            found[value] = _Hint(goal, kept[value.name])
+    return found
+
+
 class _Fit:
     """The samples, what is wanted for each, and the constants while they change."""
 
     def __init__(
-        self, teacher: Block, student: Block, graph: Graph, samples: Array, options: FitOptions
+        self,
+        teacher: Block,
+        student: Block,
+        samples: Array,
+        options: FitOptions,
+        hints: Mapping[Value, _Hint],
     ) -> None:
-        self._block, self._samples, self._options = student, samples, options
+        self._teacher, self._block = teacher, student
+        self._samples, self._options, self._hints = samples, options, hints
         self._layers = {
-            layer.op.inputs[1]: layer.op
-            for layer in prunable_layers(graph)
-            if layer.op in student.ops
+            op.inputs[1]: op for op in student.ops if set(op.inputs[1:]) & set(student.trained)
         }
-        self._batch, self.num_steps = _extent(tuple(self._layers.values()), options)
+        layers = tuple(self._layers.values())
+        self._batch, self.num_steps = _extent(layers, options, len(samples))
         judges = np.arange(len(samples)) % _HELD_OUT == 0
         self._held, self._free = np.flatnonzero(judges), np.flatnonzero(~judges)
         self._goals = _outputs(teacher, teacher.constants, samples, self._batch)
@@ -149,7 +188,16 @@ class _Fit:
     def _gradients(self, constants: Mapping[Value, Array], chosen: Array) -> dict[Value, Array]:
         values = self._block.forward(self._samples[chosen], constants)
         missed = values[self._block.exit] - self._goals[chosen]
-        return self._block.backward(values, missed * np.float32(1 / (self._power * missed.size)))
+        inner: dict[Value, Array] = {}
+        if self._hints and self._options.hints:
+            wanted = self._teacher.forward(self._samples[chosen], {})
+            for value, hint in self._hints.items():
+                goal = wanted[hint.value]
+                goal = goal if hint.channels is None else goal[..., hint.channels]
+                count = len(self._hints) * goal.size * max(float(goal.var()), 1e-30)
+                inner[value] = (values[value] - goal) * np.float32(self._options.hints / count)
+        dy = missed * np.float32(1 / (self._power * missed.size))
+        return self._block.backward(values, dy, inner)
 
     def _error(self, constants: Mapping[Value, Array]) -> float:
         """The share of the outputs' variance that is missed on what was held out."""
@@ -195,7 +243,7 @@ def _move(
         constants[bias] = constants[bias] + bias_step
 
 
-def _extent(layers: tuple[Op, ...], options: FitOptions) -> tuple[int, int]:
+def _extent(layers: tuple[Op, ...], options: FitOptions, num_samples: int) -> tuple[int, int]:
     """Samples at a time, and steps."""
     macs, elements = 0, 0
     for op in layers:
@@ -205,7 +253,8 @@ def _extent(layers: tuple[Op, ...], options: FitOptions) -> tuple[int, int]:
         elements += op.result.type.num_elements // op.result.type.dims[-1] * rows
     batch = max(1, min(_BATCH, _MAX_BATCH_BYTES // (4 * max(elements, 1))))
     affordable = options.num_macs // (max(macs, 1) * batch)
-    return batch, int(max(1, min(options.max_steps, affordable)))
+    seen = options.max_rounds * num_samples // batch
+    return batch, int(max(1, min(options.max_steps, affordable, seen)))
 
 
 def _outputs(block: Block, constants: Mapping[Value, Array], samples: Array, batch: int) -> Array:

@@ -101,12 +101,21 @@ def removed_outputs(
 
 def without_channels(graph: Graph, group: ChannelGroup, gone: Sequence[int]) -> Graph:
     """The graph in which some units of a group are gone from every tensor."""
+    return _Shrinking(graph, _staying(group, gone)).run()
+
+
+def kept_channels(group: ChannelGroup, gone: Sequence[int]) -> dict[str, Array]:
+    """The channels that stay when some units go, by names of the values that lose some."""
+    return {value.name: np.flatnonzero(mask) for value, mask in _staying(group, gone).items()}
+
+
+def _staying(group: ChannelGroup, gone: Sequence[int]) -> dict[Value, Array]:
     stays: dict[Value, Array] = {}
     for unit, members in enumerate(group.units):
         for value, channels in members.items():
             mask = stays.setdefault(value, np.ones(value.type.dims[-1], bool))
             mask[list(channels)] = unit not in gone
-    return _Shrinking(graph, stays).run()
+    return stays
 
 
 class _Shrinking:

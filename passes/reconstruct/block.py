@@ -49,9 +49,11 @@ class Block:
             values[op.result] = rule.forward(op, [values[value] for value in op.inputs])
         return values
 
-    def backward(self, values: Mapping[Value, Array], dy: Array) -> dict[Value, Array]:
-        """The gradients of what is trained, for that of the exit."""
-        found: dict[Value, Array] = {self.exit: dy}
+    def backward(
+        self, values: Mapping[Value, Array], dy: Array, inner: Mapping[Value, Array] | None = None
+    ) -> dict[Value, Array]:
+        """The gradients of what is trained, for that of the exit and of values inside."""
+        found: dict[Value, Array] = {**(inner or {}), self.exit: dy}
         for op in reversed(self.ops):
             gradient = found.pop(op.result, None)
             if gradient is None:
