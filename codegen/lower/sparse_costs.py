@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from lepton_cc.codegen.kernel.tile import balanced_counts
 from lepton_cc.codegen.lower.block_sparse import BlockForm
 from lepton_cc.codegen.lower.constant_code import ConstantForm
+from lepton_cc.codegen.lower.few_of_four import FewOfFourForm
 from lepton_cc.codegen.lower.matrix_grid import (
     EXTENT,
     Contraction,
@@ -20,7 +21,6 @@ from lepton_cc.codegen.lower.matrix_grid import (
     vector_cycles,
 )
 from lepton_cc.codegen.lower.sparse_layer import SparseLayer
-from lepton_cc.codegen.lower.two_of_four import TwoOfFourForm
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.target import DotProduct, Target
 
@@ -38,7 +38,7 @@ _SINGLE_PIXEL = 1.5
 _DENSE_CODE, _DENSE_TILES_CODE, _SPARSE_CODE, _SPARSE_TILES_CODE = 500, 2500, 350, 900
 _IMMEDIATE_CODE = 16
 
-SparseForm = BlockForm | TwoOfFourForm | ConstantForm
+SparseForm = BlockForm | FewOfFourForm | ConstantForm
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def _tile_cycles(layer: SparseLayer, form: SparseForm, core: Core, pixels: int) 
         return form.num_weights * pixels * (core.muladd * 1.25 + 2.0)
     # Weights are added up besides, for the zero point; elements of several bytes need a shift.
     overhead = layer.is_padded + (layer.weights.itemsize > 1) * 2.0
-    if isinstance(form, TwoOfFourForm):
+    if isinstance(form, FewOfFourForm):
         places = overhead + (5.0 if pixels == 1 and not layer.is_padded else 5.75)
         return form.num_values * (a_value + places) + form.segments * form.width * _SCALAR_LIST
     inputs = form.rows * (pixels + form.columns * (1.0 + pixels * core.muladd))

@@ -14,6 +14,11 @@ from lepton_cc.codegen.lower.block_sparse import BlockForm, block_form, block_we
 from lepton_cc.codegen.lower.constant_code import ConstantForm, constant_form, constant_weights
 from lepton_cc.codegen.lower.context import KernelContext, ScheduleOptions
 from lepton_cc.codegen.lower.dot import MIN_LANES
+from lepton_cc.codegen.lower.few_of_four import (
+    FewOfFourForm,
+    few_of_four_form,
+    few_of_four_weights,
+)
 from lepton_cc.codegen.lower.representation import compute_type
 from lepton_cc.codegen.lower.sparse_costs import (
     Core,
@@ -25,11 +30,6 @@ from lepton_cc.codegen.lower.sparse_costs import (
 )
 from lepton_cc.codegen.lower.sparse_layer import SparseLayer
 from lepton_cc.codegen.lower.sparse_product import SparseWeights
-from lepton_cc.codegen.lower.two_of_four import (
-    TwoOfFourForm,
-    two_of_four_form,
-    two_of_four_weights,
-)
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.target import DotProduct, Target
 from lepton_cc.ir.tensor import Array
@@ -46,7 +46,7 @@ _STORED = (DType.F32, DType.I8)
 _ROWS, _COLUMNS = (1, 2, 4), (1, 2, 4, 8, 16, 32)
 # Sums of a tile on scalar cores, where LLVM needs registers for some products besides; pixels of
 # a tile of vectors.
-_MOST_LISTED_SUMS, _MOST_HALVED_PIXELS, _MOST_VECTOR_PIXELS = 8, 6, 12
+_MOST_LISTED_SUMS, _MOST_FEW_PIXELS, _MOST_VECTOR_PIXELS = 8, 6, 12
 _MOST_SCALAR_COLUMNS = 4
 
 
@@ -54,7 +54,7 @@ _MOST_SCALAR_COLUMNS = 4
 class SparseChoice:
     """A form, tiles of at most `most_pixels`, and what they cost beside dense code.
 
-    unrolled: entries of a list that are one iteration, for tiles of one pixel; they are added to
+    unrolled: entries of a list that are one iteration, if there is one pixel; they are added to
     `parts` sums in turn, since one sum would wait for itself.
     """
 
@@ -123,11 +123,11 @@ def _forms(layer: SparseLayer, core: Core) -> Iterator[SparseForm]:
     """All forms that a layer fits."""
     width = layer.weights.shape[-1]
     if core.is_scalar and layer.dot is DotProduct.NONE:
-        constants, halves = constant_form(layer), two_of_four_form(layer)
+        constants, few = constant_form(layer), few_of_four_form(layer)
         if constants is not None and constants.num_weights <= _MOST_CONSTANTS:
             yield constants
-        if halves is not None:
-            yield halves
+        if few is not None:
+            yield few
     if layer.weights.nbytes < _FEWEST_LISTED:
         return
     for rows in _ROWS:
@@ -154,7 +154,8 @@ def _estimated(
 ) -> SparseChoice:
     most_pixels = 1 if isinstance(form, ConstantForm) else _most_pixels(layer, form, core)
     unrolled = parts = 1
-    if isinstance(form, BlockForm) and not options.small_code and not layer.is_padded:
+    is_single = layer.lines * layer.pixels == 1 and not layer.is_padded
+    if isinstance(form, BlockForm) and is_single and not options.small_code:
         if core.is_scalar:
             unrolled = min(_unrolled(form, 4, 8), max(1, 8 // (form.rows * form.columns)))
         else:
@@ -163,10 +164,10 @@ def _estimated(
     return SparseChoice(form, most_pixels, unrolled, parts, cost, dense)
 
 
-def _most_pixels(layer: SparseLayer, form: BlockForm | TwoOfFourForm, core: Core) -> int:
+def _most_pixels(layer: SparseLayer, form: BlockForm | FewOfFourForm, core: Core) -> int:
     """Pixels of a tile: as many as there are registers for, rather tiles that are all equal."""
     columns = form.columns if isinstance(form, BlockForm) else 1
-    most = _MOST_LISTED_SUMS // columns if isinstance(form, BlockForm) else _MOST_HALVED_PIXELS
+    most = _MOST_LISTED_SUMS // columns if isinstance(form, BlockForm) else _MOST_FEW_PIXELS
     if not core.is_scalar:
         vectors = max(1, columns // core.lanes)
         # Others hold weights, of each vector, and inputs.
@@ -188,8 +189,7 @@ def stored_weights(
     """The weights in the form that was chosen."""
     form = choice.form
     if isinstance(form, BlockForm):
-        unrolled = choice.unrolled if layer.lines * layer.pixels == 1 else 1
-        return block_weights(context, layer, form, unrolled, choice.parts)
-    if isinstance(form, TwoOfFourForm):
-        return two_of_four_weights(context, layer, form)
+        return block_weights(context, layer, form, choice.unrolled, choice.parts)
+    if isinstance(form, FewOfFourForm):
+        return few_of_four_weights(context, layer, form)
     return constant_weights(layer, form)

@@ -1,7 +1,7 @@
 """Loops of contractions whose weights are stored without zeros: pixels by bands of columns.
 
 A product says where pixels and taps stand in the input, the stored weights say which inputs a band
-of columns multiplies: `block_sparse.py` by lists, `two_of_four.py` by positions, `constant_code.py`
+of columns multiplies: `block_sparse.py` by lists, `few_of_four.py` by positions, `constant_code.py`
 in the code itself.
 """
 

@@ -101,9 +101,10 @@ def _saving(
 
 
 def _named(choice: SparseChoice) -> str:
-    if isinstance(choice.form, BlockForm):
-        return f"blocks of {choice.form.rows} x {choice.form.columns}"
-    return "constant code" if isinstance(choice.form, ConstantForm) else "2:4"
+    form = choice.form
+    if isinstance(form, BlockForm):
+        return f"blocks of {form.rows} x {form.columns}"
+    return "constant code" if isinstance(form, ConstantForm) else f"{form.kept}:4"
 
 
 def _counted(model: CompiledModel) -> tuple[int, int]:

@@ -7,15 +7,15 @@ from lepton_cc.codegen.lower.block_sparse import BlockForm
 from lepton_cc.codegen.lower.constant_code import ConstantForm
 from lepton_cc.codegen.lower.context import ScheduleOptions
 from lepton_cc.codegen.lower.conv_shape import conv_shape
+from lepton_cc.codegen.lower.few_of_four import FewOfFourForm
 from lepton_cc.codegen.lower.sparse_costs import SparseForm
 from lepton_cc.codegen.lower.sparse_form import sparse_choice
 from lepton_cc.codegen.lower.sparse_layer import SparseLayer, conv_layer, matmul_layer
-from lepton_cc.codegen.lower.two_of_four import TwoOfFourForm
 from lepton_cc.codegen.targets.loader import load_target
 from lepton_cc.ir.ops.conv import Conv
 from lepton_cc.ir.target import DotProduct
 from lepton_cc.ir.tensor import Array
-from tests.codegen.lower.sparse_weights import blocks, two_of_four
+from tests.codegen.lower.sparse_weights import blocks, of_four
 from tests.codegen.lower.test_windows import window
 
 
@@ -66,12 +66,13 @@ def test_scattered_zeros_stay_dense_with_wide_vectors_but_not_on_a_scalar_core()
     assert isinstance(_form(_product(scattered), "rv32imc"), BlockForm)
 
 
-def test_two_of_four_are_stored_in_five_eighths_of_the_bytes() -> None:
-    weights = two_of_four(144, 32)
+@pytest.mark.parametrize("kept", [1, 2])
+def test_few_of_four_are_stored_with_two_bits_each(kept: int) -> None:
+    weights = of_four(kept, 144, 32)
     for layer in (_product(weights), _product(weights, 9), _convolution(weights)):
         form = _form(layer, "rv32imc")
-        assert isinstance(form, TwoOfFourForm)
-        assert form.size_bytes * 8 == weights.size * 5
+        assert isinstance(form, FewOfFourForm)
+        assert form.size_bytes * 16 == weights.size * kept * 5
         assert _form(layer, "x86-64-v3") is None
 
 

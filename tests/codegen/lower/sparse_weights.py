@@ -20,12 +20,12 @@ def blocks(depth: int, width: int, block: tuple[int, int], share: float) -> Arra
     return np.asarray(weights * spread)
 
 
-def two_of_four(depth: int, width: int) -> Array:
-    """Integers of which two in each four neighbours of a column are zero."""
-    rng = np.random.default_rng([depth, width])
+def of_four(kept: int, depth: int, width: int) -> Array:
+    """Integers of which so many in each four neighbours of a column are not zero."""
+    rng = np.random.default_rng([kept, depth, width])
     weights = rng.integers(1, 128, (depth, width)) * rng.choice([-1, 1], (depth, width))
     order = rng.random((depth // 4, 4, width)).argsort(axis=1)
-    return np.asarray(weights * (order >= 2).reshape(depth, width))
+    return np.asarray(weights * (order < kept).reshape(depth, width))
 
 
 def product(weights: Array, rows: int, zero_point: int = -128) -> Case:
@@ -48,13 +48,13 @@ def convolution(
     return Case(Conv(shape, 1, zero_point), (x, Known(content)))
 
 
-SCATTERED, HALVED = blocks(72, 8, (1, 1), 0.75), two_of_four(72, 8)
+SCATTERED, HALVED = blocks(72, 8, (1, 1), 0.75), of_four(2, 72, 8)
 WORDS = blocks(144, 16, (4, 16), 0.75)
 # Each form and each kind of loop once, then more shapes of them.
 FEW: tuple[Case, ...] = (
     product(blocks(64, 16, (4, 16), 0.75), 1),
     product(blocks(64, 8, (1, 1), 0.8), 1, 5),
-    product(two_of_four(64, 8), 1),
+    product(of_four(2, 64, 8), 1),
     product(blocks(16, 4, (1, 1), 0.6), 1),
     convolution(SCATTERED, (3, 4), 1, -128),
 )
@@ -62,7 +62,8 @@ CASES: tuple[Case, ...] = (
     *FEW,
     product(blocks(128, 32, (4, 16), 0.75), 17),
     product(blocks(64, 6, (1, 2), 0.8), 11, 0),
-    product(two_of_four(40, 12), 7, 3),
+    product(of_four(2, 40, 12), 7, 3),
+    product(of_four(1, 32, 12), 6, -1),
     product(blocks(8, 9, (1, 1), 0.5), 5, 127),
     convolution(SCATTERED, (7, 6), 1, 3, stride=2),
     convolution(SCATTERED, (5, 9), 0, -7),

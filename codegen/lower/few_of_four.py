@@ -1,8 +1,8 @@
-"""Weights of which at most two in four neighbouring rows are not zero: values and positions.
+"""Weights of which at most two, or one, in four neighbouring rows are not zero: n of four.
 
-[two values for each four rows of a column], [2 bits for each value: which of the four rows], four
+[n values for each four rows of a column], [2 bits for each value: which of the four rows], four
 positions to a byte, column by column. Nothing says where a list ends, so that there are no loops
-of unknown length; a byte of positions serves eight rows.
+of unknown length; a byte of positions serves eight rows, or sixteen.
 """
 
 from dataclasses import dataclass
@@ -16,40 +16,46 @@ from lepton_cc.codegen.lower.sparse_layer import SparseLayer
 from lepton_cc.codegen.lower.sparse_product import SparseTile
 from lepton_cc.ir.dtype import DType
 
-_GROUP, _KEPT = 4, 2
-# Rows whose positions share a byte, and values that they have at most.
-_ROWS_A_BYTE, _VALUES_A_BYTE = 8, 4
+_GROUP, _MOST_KEPT = 4, 2
+_VALUES_A_BYTE = 4
 
 
 @dataclass(frozen=True, slots=True)
-class TwoOfFourForm:
-    """Segments of so many rows, each column with such zeros. num_values: those that are stored."""
+class FewOfFourForm:
+    """Segments of so many rows; `kept` of each four are stored, `num_values` in all."""
 
+    kept: int
     segments: int
     depth: int
     width: int
     num_values: int
     size_bytes: int
 
+    @property
+    def rounds(self) -> int:
+        """Bytes of positions of a column of a segment."""
+        return self.depth * self.kept // (_GROUP * _VALUES_A_BYTE)
 
-def two_of_four_form(layer: SparseLayer) -> TwoOfFourForm | None:
+
+def few_of_four_form(layer: SparseLayer) -> FewOfFourForm | None:
     """The form of a layer; None if it does not have such zeros in inputs that are neighbours."""
     segments, depth, width = layer.weights.shape
-    if depth % _ROWS_A_BYTE or not np.array_equal(layer.places, np.arange(depth)):
+    if depth % _GROUP or not np.array_equal(layer.places, np.arange(depth)):
         return None
     groups = layer.weights.reshape(segments, depth // _GROUP, _GROUP, width)
-    if np.count_nonzero(groups, axis=2).max(initial=0) > _KEPT:
+    kept = int(np.count_nonzero(groups, axis=2).max(initial=0))
+    if not 0 < kept <= _MOST_KEPT or depth * kept % (_GROUP * _VALUES_A_BYTE):
         return None
-    values = layer.weights.size * _KEPT // _GROUP
+    values = layer.weights.size * kept // _GROUP
     size = values * layer.weights.itemsize + values // _VALUES_A_BYTE
-    return TwoOfFourForm(segments, depth, width, values, size)
+    return FewOfFourForm(kept, segments, depth, width, values, size)
 
 
 @dataclass(frozen=True, slots=True)
-class TwoOfFourWeights:
+class FewOfFourWeights:
     """Values and positions in flash."""
 
-    form: TwoOfFourForm
+    form: FewOfFourForm
     values: Buffer
     positions: Buffer
     columns: int = 1
@@ -62,20 +68,20 @@ class TwoOfFourWeights:
         return self.form.width
 
     def accumulate_segment(self, tile: SparseTile, segment: Expr, first: Expr) -> Block:
-        """Adds a column of a segment, eight rows at a time."""
-        names, rounds = tile.context.names, self.form.depth // _ROWS_A_BYTE
+        """Adds a column of a segment, a byte of positions at a time."""
+        names, kept, rounds = tile.context.names, self.form.kept, self.form.rounds
         begin = (tile.band * self.form.segments + segment) * rounds
 
-        def eight_rows(number: Expr) -> Block:
+        def some_rows(number: Expr) -> Block:
             at, x = Var(INDEX, names.fresh("at")), Var(INDEX, names.fresh("first"))
             byte = Var(DType.I32, names.fresh("positions"))
             lets = (
                 Let(at, begin + number),
-                Let(x, first + number * _ROWS_A_BYTE),
+                Let(x, first + number * (_VALUES_A_BYTE // kept * _GROUP)),
                 Let(byte, load(self.positions, at).cast(DType.I32)),
             )
             inputs = tuple(
-                x + _position(byte, place) + place // _KEPT * _GROUP
+                x + _position(byte, place) + place // kept * _GROUP
                 for place in range(_VALUES_A_BYTE)
             )
 
@@ -84,7 +90,7 @@ class TwoOfFourWeights:
 
             return (*lets, *tile.add(0, inputs, weights))
 
-        return loop(names, "k", 0, rounds, eight_rows)
+        return loop(names, "k", 0, rounds, some_rows)
 
 
 def _position(byte: Expr, place: int) -> Expr:
@@ -92,21 +98,21 @@ def _position(byte: Expr, place: int) -> Expr:
     return (shifted & (_GROUP - 1)).cast(INDEX)
 
 
-def two_of_four_weights(
-    context: KernelContext, layer: SparseLayer, form: TwoOfFourForm
-) -> TwoOfFourWeights:
+def few_of_four_weights(
+    context: KernelContext, layer: SparseLayer, form: FewOfFourForm
+) -> FewOfFourWeights:
     """Stores a layer that has such zeros."""
     groups = layer.weights.reshape(form.segments, form.depth // _GROUP, _GROUP, form.width)
     by_column = groups.transpose(3, 0, 1, 2)
-    # Rows that are not zero come first; where there are fewer than two of them, zeros fill up.
-    order = np.argsort(by_column == 0, axis=-1, kind="stable")[..., :_KEPT]
+    # Rows that are not zero come first; where there are too few of them, zeros fill up.
+    order = np.argsort(by_column == 0, axis=-1, kind="stable")[..., : form.kept]
     order = np.sort(order, axis=-1)
     values = np.take_along_axis(by_column, order, axis=-1)
     fields = order.reshape(-1, _VALUES_A_BYTE).astype(np.uint8)
     positions = np.zeros(len(fields), np.uint8)
     for place in range(_VALUES_A_BYTE):
         positions |= fields[:, place] << (2 * place)
-    return TwoOfFourWeights(
+    return FewOfFourWeights(
         form,
         context.constant(np.ascontiguousarray(values.reshape(-1))),
         context.constant(positions),
