@@ -16,7 +16,7 @@ from lepton_cc.ir.graph import Graph
 from lepton_cc.ir.tensor import Array
 from lepton_cc.levels import BEFORE_QUANTIZATION
 from lepton_cc.passes.manager import PassManager
-from lepton_cc.passes.prune.allocate import LEVELS, Sensitivity, allocate
+from lepton_cc.passes.prune.allocate import Sensitivity, allocate
 from lepton_cc.passes.prune.contraction_weights import (
     PrunableLayer,
     prunable_layers,
@@ -24,10 +24,11 @@ from lepton_cc.passes.prune.contraction_weights import (
 )
 from lepton_cc.passes.prune.layer_moments import LayerMoments
 from lepton_cc.passes.prune.pattern import Pattern
-from lepton_cc.passes.prune.second_order import prune_matrix, relative_error
+from lepton_cc.passes.prune.second_order import relative_error
 from lepton_cc.passes.quantize.insert_quantization import refuse_quantized
 from lepton_cc.pruning.options import PrunedLayer, PruneOptions, PruneResult
 from lepton_cc.pruning.prune_channels import prune_channels
+from lepton_cc.pruning.sensitivity import measured_sensitivities, solved_matrices
 from lepton_cc.reconstruction.outputs import fit_outputs
 from lepton_cc.reconstruction.thinned import thinned
 
@@ -98,46 +99,6 @@ def _is_wanted(layer: PrunableLayer, options: PruneOptions) -> bool:
     return fits and rows >= _FEWEST_ROWS and layer.name not in options.keep
 
 
-def measured_sensitivities(
-    graph: Graph, layers: Sequence[PrunableLayer], data: CalibrationData, pattern: Pattern
-) -> tuple[Sensitivity, ...]:
-    """What each layer alone would lose at each of `LEVELS`, the others being whole."""
-    moments = {layer.name: LayerMoments(layer) for layer in layers}
-    run = inner_run(graph, [layer.op.inputs[0] for layer in layers])
-    for sample in data.samples():
-        values = run(sample)
-        for layer in layers:
-            x = values[layer.op.inputs[0].name]
-            moments[layer.name].observe(x, x)
-    found = []
-    for layer in layers:
-        hessian = moments[layer.name].hessian
-        errors = tuple(_error_at(layer, hessian, pattern, level) for level in LEVELS)
-        found.append(Sensitivity(layer.name, layer.weights.size, errors))
-    return tuple(found)
-
-
-def _error_at(layer: PrunableLayer, hessian: Array, pattern: Pattern, level: float) -> float:
-    if level == 0:
-        return 0.0
-    matrices = layer.matrices
-    changed = _solved(layer, matrices, hessian, pattern, level)
-    return relative_error(matrices, changed, hessian, has_bias=layer.bias is not None)
-
-
-def _solved(
-    layer: PrunableLayer, matrices: Array, hessian: Array, pattern: Pattern, sparsity: float
-) -> Array:
-    if sparsity == 0:
-        return matrices
-    return np.stack(
-        [
-            prune_matrix(one, moments, pattern, sparsity, layer.num_rows)
-            for one, moments in zip(matrices, hessian, strict=True)
-        ]
-    )
-
-
 def _pruned(
     prepared: Graph,
     layers: Sequence[PrunableLayer],
@@ -160,7 +121,7 @@ def _pruned(
         for sample in data.samples():
             moments.observe(run(sample)[source.name], original(sample)[source.name])
         target, hessian = moments.best_dense(), moments.hessian
-        solved = _solved(layer, target, hessian, pattern, share)
+        solved = solved_matrices(layer, target, hessian, pattern, share)
         arrays = layer.from_matrices(solved)
         graph = with_constants(graph, arrays)
         error = relative_error(target, solved, hessian, has_bias=layer.bias is not None)

@@ -11,18 +11,12 @@ import numpy as np
 
 from lepton_cc.calibration.data import CalibrationData
 from lepton_cc.ir.graph import Graph, Op, Value
-from lepton_cc.ir.ops.constant import Constant
-from lepton_cc.ir.ops.reduce import Softmax
-from lepton_cc.ir.rewrite import without_dead_ops
 from lepton_cc.ir.tensor import Array
-from lepton_cc.passes.prune.contraction_weights import (
-    constant_arrays,
-    prunable_layers,
-    with_constants,
-)
+from lepton_cc.passes.prune.contraction_weights import with_constants
 from lepton_cc.passes.quantize.layer_moments import MomentSums
 from lepton_cc.passes.reconstruct.block import Block
 from lepton_cc.passes.reconstruct.whiten import WhitenedLayer
+from lepton_cc.passes.reconstruct.whole import outputs_of, refusal_of_whole, whole_block
 
 # Bytes of samples that are kept to be drawn from, and of what a batch may leave for the way back.
 _MAX_SAMPLE_BYTES, _MAX_BATCH_BYTES = 128 << 20, 96 << 20
@@ -79,12 +73,10 @@ def fit_outputs(
     as a cosine. Memory is bounded, however many samples there are.
     kept: by the names of values that have fewer channels now, those of the original that they are.
     """
-    if len(original.inputs) != 1 or len(original.outputs) != 1:
-        return OutputFit(compressed, None, None, 0, "it has several inputs or outputs")
-    teacher, student = _whole(original), _whole(compressed)
-    reason = teacher.refusal or student.refusal
+    reason = refusal_of_whole(original) or refusal_of_whole(compressed)
     if reason:
         return OutputFit(compressed, None, None, 0, reason)
+    teacher, student = whole_block(original), whole_block(compressed)
     samples = _kept_samples(data)
     if len(samples) < 2 * _HELD_OUT:
         return OutputFit(compressed, None, None, 0, f"{len(samples)} samples are too few")
@@ -140,7 +132,7 @@ class _Fit:
         self._batch, self.num_steps = _extent(layers, options, len(samples))
         judges = np.arange(len(samples)) % _HELD_OUT == 0
         self._held, self._free = np.flatnonzero(judges), np.flatnonzero(~judges)
-        self._goals = _outputs(teacher, teacher.constants, samples, self._batch)
+        self._goals = outputs_of(teacher, {}, samples, self._batch)
         self._power = max(float(self._goals.var()), 1e-30)
 
     def run(self) -> tuple[float, dict[Value, Array], float]:
@@ -201,7 +193,7 @@ class _Fit:
 
     def _error(self, constants: Mapping[Value, Array]) -> float:
         """The share of the outputs' variance that is missed on what was held out."""
-        got = _outputs(self._block, constants, self._samples[self._held], self._batch)
+        got = outputs_of(self._block, constants, self._samples[self._held], self._batch)
         return float(np.mean((got - self._goals[self._held]) ** 2)) / self._power
 
 
@@ -257,37 +249,9 @@ def _extent(layers: tuple[Op, ...], options: FitOptions, num_samples: int) -> tu
     return batch, int(max(1, min(options.max_steps, affordable, seen)))
 
 
-def _outputs(block: Block, constants: Mapping[Value, Array], samples: Array, batch: int) -> Array:
-    """The outputs of all samples, [samples, ...]."""
-    return np.concatenate(
-        [
-            block.forward(samples[first : first + batch], constants)[block.exit]
-            for first in range(0, len(samples), batch)
-        ]
-    )
-
-
 def _kept_samples(data: CalibrationData) -> Array:
     """Samples at even distances, all of them if memory allows: f32[samples, ...]."""
     (value,) = data.inputs
     every = max(1, -(-data.num_samples * value.type.size_bytes // _MAX_SAMPLE_BYTES))
     kept = [s[value.name] for number, s in enumerate(data.samples()) if number % every == 0]
     return np.concatenate(kept)
-
-
-def _whole(graph: Graph) -> Block:
-    """The graph as one block that ends before a final softmax: sharper than probabilities."""
-    producers = graph.producers()
-    last = producers.get(graph.outputs[0])
-    output = last.inputs[0] if last and isinstance(last.kind, Softmax) else graph.outputs[0]
-    cut = Graph(graph.name, graph.inputs, (output,), graph.output_names, graph.ops)
-    alive = without_dead_ops(cut)
-    arrays = constant_arrays(alive)
-    ops = tuple(op for op in alive.ops if not isinstance(op.kind, Constant))
-    trained = tuple(
-        value
-        for layer in prunable_layers(alive)
-        for value in layer.op.inputs[1:]
-        if value in arrays
-    )
-    return Block(alive.inputs[0], output, ops, arrays, trained)
