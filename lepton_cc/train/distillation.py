@@ -33,7 +33,8 @@ class Schedule:
 
     learning_rate: the largest step of a weight, as a share of its tensor's root mean square.
     label_weight: the share of the labels' loss, if there are labels. hint_weight: what the values
-    inside count that original and student both have. The same seed gives the same
+    inside count that original and student both have. bfloat16: products in that type, as long as
+    nothing is rounded to integers: faster on processors that have it. The same seed gives the same
     student on the same machine with the same number of threads.
     """
 
@@ -44,6 +45,7 @@ class Schedule:
     label_weight: float = 0.3
     hint_weight: float = 20.0
     seed: int = 0
+    bfloat16: bool = False
 
     def check(self) -> None:
         """Refuses what makes no sense.
@@ -130,12 +132,14 @@ class _Training:
         optimizer.keep_zeros()
         rates = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: _rate(step, steps))
         losses = []
+        narrow = schedule.bfloat16 and scheme is None
         self._student.train()
         for epoch in range(schedule.epochs):
             total = 0.0
             for chosen in torch.randperm(count, generator=self._generator).split(schedule.batch):
                 optimizer.zero_grad()
-                loss = self._loss(chosen)
+                with torch.autocast("cpu", torch.bfloat16, enabled=narrow):
+                    loss = self._loss(chosen)
                 loss.backward()
                 optimizer.step()
                 rates.step()

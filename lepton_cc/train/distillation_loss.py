@@ -49,8 +49,8 @@ def hint_loss(taught: Sequence[torch.Tensor], learned: Sequence[torch.Tensor]) -
 
 
 def _relative_error(teacher: torch.Tensor, student: torch.Tensor) -> torch.Tensor:
-    power = torch.square(teacher).mean().clamp_min(1e-12)
-    return functional.mse_loss(student, teacher) / power
+    power = torch.square(teacher.float()).mean().clamp_min(1e-12)
+    return functional.mse_loss(student.float(), teacher.float()) / power
 
 
 def distillation_loss(
@@ -63,8 +63,8 @@ def distillation_loss(
     total = torch.zeros(())
     for teacher, student, has_classes in zip(taught, learned, are_logits, strict=True):
         if has_classes:
-            softened = functional.log_softmax(student / temperature, -1)
-            known = functional.log_softmax(teacher / temperature, -1)
+            softened = functional.log_softmax(student.float() / temperature, -1)
+            known = functional.log_softmax(teacher.float() / temperature, -1)
             loss = functional.kl_div(softened, known, reduction="none", log_target=True)
             total = total + temperature**2 * loss.sum(-1).mean()
         else:
@@ -74,4 +74,4 @@ def distillation_loss(
 
 def label_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Cross-entropy of logits [n, classes], dimensions of size 1 between them left out."""
-    return functional.cross_entropy(logits.reshape(len(logits), -1), labels)
+    return functional.cross_entropy(logits.float().reshape(len(logits), -1), labels)

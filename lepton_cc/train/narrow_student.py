@@ -6,14 +6,22 @@ that the student can be taught what the original has there, and not only what it
 
 from collections.abc import Mapping, Sequence
 
+from lepton_cc.calibration.data import CalibrationData, calibration_data
+from lepton_cc.calibration.float_run import inner_run
 from lepton_cc.codegen.costs import num_macs
 from lepton_cc.ir.diagnostics import Code, refuse
-from lepton_cc.ir.graph import Graph
+from lepton_cc.ir.graph import Graph, Value
 from lepton_cc.ir.tensor import Array
 from lepton_cc.passes.prune.channel_groups import ChannelGroup, channel_groups
-from lepton_cc.passes.prune.remove_channels import without_channels
-from lepton_cc.pruning.options import PruneOptions
-from lepton_cc.pruning.prune import prune
+from lepton_cc.passes.prune.contraction_weights import prunable_layers, with_constants
+from lepton_cc.passes.prune.layer_moments import LayerMoments
+from lepton_cc.passes.prune.remove_channels import (
+    removal_order,
+    removed_inputs,
+    removed_outputs,
+    without_channels,
+)
+from lepton_cc.reconstruction.layers import reconstruct_layers
 
 _NUM_SHARES = 32
 # Of a group's channels, as long as there are others.
@@ -42,11 +50,13 @@ def narrow_student(graph: Graph, samples: Mapping[str, Array], share: float) -> 
             gone = number / _NUM_SHARES
             if not chosen or gone > largest:
                 break
-            if total_macs(_without_share(graph, chosen, gone)) <= most:
-                names = {layer for group in chosen for layer in group.layers}
-                kept = tuple(op.results[0].name for op in graph.ops if op.results)
-                keep = tuple(name for name in kept if name not in names)
-                return prune(graph, samples, PruneOptions(gone, channels=True, keep=keep)).graph
+            counts = [min(round(gone * len(g.units)), len(g.units) - 1) for g in chosen]
+            smaller = graph
+            for group, count in zip(chosen, counts, strict=True):
+                # Its size is the same, whichever channels go.
+                smaller = without_channels(smaller, group, range(count))
+            if total_macs(smaller) <= most:
+                return _narrowed(graph, calibration_data(graph, samples), chosen, counts)
     raise refuse(
         Code.UNSUPPORTED_FORM,
         f"no removal of channels leaves {share:.0%} of the multiply-adds",
@@ -54,9 +64,43 @@ def narrow_student(graph: Graph, samples: Mapping[str, Array], share: float) -> 
     )
 
 
-def _without_share(graph: Graph, groups: Sequence[ChannelGroup], gone: float) -> Graph:
-    """The graph without any channels of so many: its size is the same, whichever they are."""
-    for group in groups:
-        count = len(group.units)
-        graph = without_channels(graph, group, range(count - min(round(gone * count), count - 1)))
-    return graph
+def _narrowed(
+    graph: Graph, data: CalibrationData, groups: Sequence[ChannelGroup], counts: Sequence[int]
+) -> Graph:
+    """The graph without so many channels of each group, those that are missed least."""
+    layers = {layer.name: layer for layer in prunable_layers(graph)}
+    readers = {name: layers[name] for group in groups for name in group.readers}
+    moments = {name: LayerMoments(layer) for name, layer in readers.items()}
+    run = inner_run(graph, [layer.op.inputs[0] for layer in readers.values()])
+    for sample in data.samples():
+        values = run(sample)
+        for name, layer in readers.items():
+            x = values[layer.op.inputs[0].name]
+            moments[name].observe(x, x)
+    narrowed = graph
+    gone = []
+    for group, count in zip(groups, counts, strict=True):
+        order = removal_order(group, [readers[name] for name in group.readers], moments)
+        gone.append(order[:count])
+        narrowed = _zeroed(narrowed, group, gone[-1], moments)
+    narrowed = reconstruct_layers(graph, narrowed, data).graph
+    for group, units in zip(groups, gone, strict=True):
+        narrowed = without_channels(narrowed, group, units)
+    return narrowed
+
+
+def _zeroed(
+    graph: Graph, group: ChannelGroup, gone: Sequence[int], moments: Mapping[str, LayerMoments]
+) -> Graph:
+    """The graph with zeros for some units of a group, their readers solved for."""
+    arrays: dict[Value, Array] = {}
+    for layer in prunable_layers(graph):
+        if layer.name in group.readers:
+            hessian = moments[layer.name].hessian
+            arrays.update(removed_inputs(layer, hessian, group, gone))
+    graph = with_constants(graph, arrays)
+    arrays.clear()
+    for layer in prunable_layers(graph):
+        if layer.name in group.layers:
+            arrays.update(removed_outputs(layer, group, gone))
+    return with_constants(graph, arrays)
