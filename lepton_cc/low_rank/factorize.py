@@ -44,7 +44,7 @@ from lepton_cc.reconstruction.thinned import thinned
 # Sweeps over the factors of a plan that was chosen.
 _SWEEPS = 4
 # Samples of which second moments are taken; a fit of the whole model sees all of them.
-_NUM_SAMPLES = 512
+_NUM_SAMPLES = 2048
 # What an error of a layer does to the outputs is tried out with about this error, on so many
 # samples at most.
 _TRIED_ERROR, _NUM_TRIED = 0.05, 24
