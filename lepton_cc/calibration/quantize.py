@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from lepton_cc.calibration.channel_sizes import channel_sizes
 from lepton_cc.calibration.data import (
     MADE_UP_SEED,
     CalibrationData,
@@ -25,6 +26,7 @@ from lepton_cc.passes.manager import Observer, PassManager, PassRecord
 from lepton_cc.passes.quantize.equalize_channels import EqualizeChannels
 from lepton_cc.passes.quantize.insert_quantization import InsertQuantization, refuse_quantized
 from lepton_cc.passes.quantize.layer_rounding import Rounding
+from lepton_cc.passes.quantize.migrate_scales import MigrateScales
 from lepton_cc.passes.quantize.output_scales import output_scales
 from lepton_cc.passes.quantize.quantization_points import quantization_points
 from lepton_cc.passes.quantize.weight_rounding import WeightScheme
@@ -38,7 +40,8 @@ class QuantizationOptions:
 
     `optional`: a model that is quantized already, or has nothing to quantize, stays as it is.
     `rounding` is how weights are rounded, `equalize` whether ranges of channels are first made
-    equal between layers; `correct_bias` None: where weights have 4 bits. `layers` have schemes of
+    equal between layers, `smooth` whether scales of channels move from norms and products into the
+    weights that read them; `correct_bias` None: where weights have 4 bits. `layers` have schemes of
     their own; of the rest, those that cost most keep 8 bits within the budget `mixed`. `block`:
     only weights of matrix products become integers, so many rows with a scale, and activations
     stay floats; with the schemes whose activations have 16 bits.
@@ -50,6 +53,7 @@ class QuantizationOptions:
     optional: bool = False
     rounding: Rounding = Rounding.PLAIN
     equalize: bool = False
+    smooth: bool = False
     correct_bias: bool | None = None
     layers: tuple[LayerScheme, ...] = ()
     mixed: WidthBudget | None = None
@@ -204,6 +208,14 @@ def _quantized(
     equalization: tuple[EqualizeChannels, ...] = (EqualizeChannels(),) if options.equalize else ()
     preparation = PassManager((*BEFORE_QUANTIZATION, *equalization), observers)
     prepared = preparation.run(imported)
+    passes = preparation.records
+    if options.smooth:
+        sizes = channel_sizes(prepared, data)
+        smoothing = PassManager(
+            (MigrateScales(sizes, options.scheme, options.block),), continued(observers)
+        )
+        prepared = smoothing.run(prepared)
+        passes = (*passes, *smoothing.records)
     points = quantization_points(prepared)
     if not points.measured and options.optional:
         return None
@@ -237,8 +249,7 @@ def _quantized(
         counts.get("quantize weights", 0),
         output_scales(graph),
     )
-    passes = (*preparation.records, *insertion.records)
-    return QuantizedModel(prepared, graph, record, passes, rounding)
+    return QuantizedModel(prepared, graph, record, (*passes, *insertion.records), rounding)
 
 
 def _rounded(

@@ -68,6 +68,9 @@ if TYPE_CHECKING:
 )
 @click.option("--equalize", is_flag=True, help="First make ranges of channels equal.")
 @click.option(
+    "--smooth", is_flag=True, help="First move scales of channels from norms into weights."
+)
+@click.option(
     "--bias-correction/--no-bias-correction",
     "bias_correction",
     default=None,
@@ -108,6 +111,7 @@ def compress(
     quantize: str,
     method: str,
     equalize: bool,
+    smooth: bool,
     bias_correction: bool | None,
     prune: str | None,
     fit: bool,

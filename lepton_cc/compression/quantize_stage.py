@@ -14,6 +14,7 @@ from lepton_cc.calibration.rounded_layers import LayerRecord
 from lepton_cc.compression.stage import StageContext, StageResult, StageTable
 from lepton_cc.ir.graph import Graph
 from lepton_cc.passes.quantize.equalize_channels import EqualizeChannels
+from lepton_cc.passes.quantize.migrate_scales import MigrateScales
 
 _HEADINGS = ("layer", "ONNX nodes", "weights", "bits", "dB to nearest", "dB", "outputs' dB", "note")
 
@@ -41,14 +42,18 @@ def decibels(error: float) -> float | None:
 
 def _report(options: QuantizationOptions, quantized: QuantizedModel) -> Mapping[str, object]:
     record = quantized.record
-    equalized = [r for r in quantized.passes if r.name == EqualizeChannels.NAME]
+    counts = {
+        name: sum(count for r in quantized.passes if r.name == name for _, count in r.rewrites)
+        for name in (EqualizeChannels.NAME, MigrateScales.NAME)
+    }
     return {
         "scheme": record.scheme.value,
         "method": options.rounding.value,
         "block": options.block,
         "calibration_method": record.method.value,
         "bias_correction": options.corrects_bias,
-        "equalized_pairs": sum(count for r in equalized for _, count in r.rewrites),
+        "equalized_pairs": counts[EqualizeChannels.NAME],
+        "smoothed_values": counts[MigrateScales.NAME],
         "num_activations": record.num_activations,
         "num_weights": record.num_weights,
         "output_scales": dict(record.output_scales),
