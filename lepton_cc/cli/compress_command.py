@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     "--fit/--no-fit",
     default=True,
     show_default=True,
-    help="Fit the whole pruned model to what the original gives.",
+    help="Fit the whole model, pruned or split, to what the original gives.",
 )
 @click.option(
     "--target",
@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     "low_rank",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     metavar="SHARE",
-    help="First split layers into thinner ones that save this share of all MACs.",
+    help="Split layers into thinner ones that save this share of all MACs.",
 )
 @click.option("--equalize", is_flag=True, help="First make ranges of channels equal.")
 @click.option(
