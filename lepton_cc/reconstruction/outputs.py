@@ -50,9 +50,11 @@ class OutputFit:
     """The fitted graph and the shares of its outputs' variance that were missed, and are.
 
     They are of samples that were not fitted to. Without a fit they are None, and `reason` is said.
+    `unfitted` is the graph as it came.
     """
 
     graph: Graph
+    unfitted: Graph
     error_before: float | None
     error: float | None
     num_steps: int
@@ -75,17 +77,22 @@ def fit_outputs(
     """
     reason = refusal_of_whole(original) or refusal_of_whole(compressed)
     if reason:
-        return OutputFit(compressed, None, None, 0, reason)
+        return OutputFit(compressed, compressed, None, None, 0, reason)
     teacher, student = whole_block(original), whole_block(compressed)
     samples = _kept_samples(data)
     if len(samples) < 2 * _HELD_OUT:
-        return OutputFit(compressed, None, None, 0, f"{len(samples)} samples are too few")
+        return OutputFit(
+            compressed, compressed, None, None, 0, f"{len(samples)} samples are too few"
+        )
     hints = _hints(teacher, student, kept or {})
     fit = _Fit(teacher, student, samples, options, hints)
     before, constants, after = fit.run()
     if after >= before:
-        return OutputFit(compressed, before, before, 0, "it was no better on other samples")
-    return OutputFit(with_constants(compressed, constants), before, after, fit.num_steps)
+        return OutputFit(
+            compressed, compressed, before, before, 0, "it was no better on other samples"
+        )
+    fitted = with_constants(compressed, constants)
+    return OutputFit(fitted, compressed, before, after, fit.num_steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +101,11 @@ class _Hint:
 
     value: Value
     channels: Array | None
+
+    def of(self, values: Mapping[Value, Array]) -> Array:
+        """It, among the values of the original."""
+        whole = values[self.value]
+        return whole if self.channels is None else whole[..., self.channels]
 
 
 def _hints(teacher: Block, student: Block, kept: Mapping[str, Array]) -> dict[Value, _Hint]:
@@ -134,6 +146,10 @@ class _Fit:
         self._held, self._free = np.flatnonzero(judges), np.flatnonzero(~judges)
         self._goals = outputs_of(teacher, {}, samples, self._batch)
         self._power = max(float(self._goals.var()), 1e-30)
+        some = teacher.forward(samples[self._held[: self._batch]], {})
+        self._hint_powers = {
+            value: max(float(hint.of(some).var()), 1e-30) for value, hint in hints.items()
+        }
 
     def run(self) -> tuple[float, dict[Value, Array], float]:
         """The error before, the constants found, and the error with them."""
@@ -184,9 +200,8 @@ class _Fit:
         if self._hints and self._options.hints:
             wanted = self._teacher.forward(self._samples[chosen], {})
             for value, hint in self._hints.items():
-                goal = wanted[hint.value]
-                goal = goal if hint.channels is None else goal[..., hint.channels]
-                count = len(self._hints) * goal.size * max(float(goal.var()), 1e-30)
+                goal = hint.of(wanted)
+                count = len(self._hints) * goal.size * self._hint_powers[value]
                 inner[value] = (values[value] - goal) * np.float32(self._options.hints / count)
         dy = missed * np.float32(1 / (self._power * missed.size))
         return self._block.backward(values, dy, inner)
