@@ -24,9 +24,17 @@ from lepton_cc.ir.rewrite import Statistics
 from lepton_cc.ir.tensor import Array
 from lepton_cc.passes.manager import Pass
 from lepton_cc.passes.prune.contraction_weights import with_constants
-from lepton_cc.passes.quantize.weight_rounding import WeightScheme, fitting_block
+from lepton_cc.passes.quantize.weight_rounding import (
+    WeightScheme,
+    fitting_block,
+    quantize_blocks,
+    quantize_weights,
+)
 
 _EXPONENTS = (0.25, 0.5, 0.75, 1.0)
+# The noise is that of independent errors: a small gain may be none.
+_WORTH = 0.9
+_SMALLEST = 1e-30
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,26 +91,29 @@ class MigrateScales(Pass):
         return with_constants(graph, arrays)
 
     def _factors(self, sizes: ChannelSizes, weights: Array) -> Array:
-        """The candidate that makes the least noise, the first of equal ones; 1 is among them."""
+        """The candidate that makes the least noise, if it is worth it; else 1."""
         candidates = [np.ones(len(weights)), *_candidates(sizes, weights)]
         noises = [self._noise(sizes, weights, one) for one in candidates]
-        return candidates[int(np.argmin(noises))]
+        best = int(np.argmin(noises))
+        return candidates[best if noises[best] < _WORTH * noises[0] else 0]
 
     def _noise(self, sizes: ChannelSizes, weights: Array, factors: Array) -> float:
-        """Mean squares of rounding, step^2 / 12 each, of what is read and of weights."""
+        """Mean squares of what rounding adds to the results: of what is read, and of weights."""
         scaled = weights * factors[:, None]
         read = 0.0
         if not self.block:
             levels = (1 << self.scheme.activations.bits) - 1
             step = 2 * float((sizes.largest / factors).max()) / levels
-            read = step * step * float(np.sum(scaled * scaled))
-        bits = DType.I4.bits if self.scheme.has_narrow_weights else DType.I8.bits
-        depth, outputs = weights.shape
-        rows = fitting_block(depth, self.block) if self.block else depth
-        blocks = np.abs(scaled).reshape(depth // rows, rows, outputs)
-        steps = blocks.max(axis=1) / ((1 << (bits - 1)) - 1)
-        powers = (sizes.squares / factors**2).reshape(depth // rows, rows).sum(axis=1)
-        return (read + float(np.sum(steps * steps * powers[:, None]))) / 12
+            read = step * step / 12 * float(np.sum(scaled * scaled))
+        powers = np.maximum(sizes.squares / factors**2, _SMALLEST)[:, None]
+        dtype = self.scheme.dtype(weights.size)
+        if self.block:
+            block = fitting_block(len(weights), self.block)
+            rounded = quantize_blocks(scaled, dtype, block, powers)
+        else:
+            rounded = quantize_weights(scaled, dtype, np.zeros(scaled.shape[1]), powers)
+        errors = rounded.reals.reshape(scaled.shape) - scaled
+        return read + float(np.sum(powers * errors * errors))
 
 
 def _candidates(sizes: ChannelSizes, weights: Array) -> Iterator[Array]:
