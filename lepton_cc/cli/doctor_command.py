@@ -21,6 +21,7 @@ _LIBRARIES = (
     ("unicorn", "unicorn", "runs images of the control core", False),
     ("elftools", "pyelftools", "reads objects and images", True),
     ("ortools", "ortools", "proves memory plans optimal", False),
+    ("torch", "torch", "trains compressed models", False),
     ("ziglang", "ziglang", "links images for the control core", False),
 )
 

@@ -14,7 +14,7 @@ import torch
 
 from lepton_cc.compression.stage import StageContext, StageResult, StageTable
 from lepton_cc.ir.diagnostics import Code, UsageError, refuse
-from lepton_cc.ir.graph import Graph
+from lepton_cc.ir.graph import Graph, Value
 from lepton_cc.ir.tensor import Array
 from lepton_cc.passes.prune.pattern import UNSTRUCTURED, Pattern
 from lepton_cc.passes.quantize.weight_rounding import WeightScheme
@@ -70,13 +70,7 @@ class DistillStage:
         inputs = [torch.from_numpy(np.concatenate(rows)) for rows in columns.values()]
         labels = None
         if self.labels is not None:
-            fits = self.labels.shape == (len(inputs[0]),) and self.labels.dtype.kind in "iu"
-            if not fits:
-                form = f"{self.labels.dtype}{list(self.labels.shape)}"
-                raise refuse(
-                    Code.BAD_INPUT_DATA,
-                    f"labels are {form}, which are no classes of {len(inputs[0])} samples",
-                )
+            _check_labels(self.labels, len(inputs[0]), context.original.outputs[0])
             labels = torch.from_numpy(self.labels.astype(np.int64))
         return Lesson(tuple(inputs), labels, self.augmentation)
 
@@ -98,7 +92,7 @@ class DistillStage:
         return {
             "student": None if self.student is None else str(self.student),
             "sparsity": self.sparsity,
-            "pattern": self.pattern.kind.value,
+            "pattern": self.pattern.name,
             "scheme": None if self.scheme is None else self.scheme.value,
             "epochs": schedule.epochs,
             "batch": schedule.batch,
@@ -117,6 +111,22 @@ class DistillStage:
             "accuracy_before": record.teacher_accuracy,
             "accuracy": record.student_accuracy,
         }
+
+
+def _check_labels(labels: Array, num_samples: int, output: Value) -> None:
+    """Refuses labels that are no classes of the first output."""
+    form = f"{labels.dtype}{list(labels.shape)}"
+    if labels.shape != (num_samples,) or labels.dtype.kind not in "iu":
+        raise refuse(
+            Code.BAD_INPUT_DATA, f"labels are {form}, which are no classes of {num_samples} samples"
+        )
+    num_classes = output.type.num_elements
+    if labels.size and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
+        raise refuse(
+            Code.BAD_INPUT_DATA,
+            f"labels are from {labels.min()} to {labels.max()}, the output has {num_classes} "
+            "classes",
+        )
 
 
 def _some_samples(graph: Graph, lesson: Lesson) -> dict[str, Array]:

@@ -104,7 +104,9 @@ def train(
 class _Training:
     def __init__(self, original: Graph, student: Graph, lesson: Lesson, schedule: Schedule) -> None:
         self._teacher, self._student = GraphModule(original), GraphModule(student)
-        compared, learned = compared_values(original), compared_values(student)
+        classifies = lesson.labels is not None
+        compared = compared_values(original, classifies=classifies)
+        learned = compared_values(student, classifies=classifies)
         self._taught = [value for value, _ in compared]
         self._learned = [value for value, _ in learned]
         self._are_logits = [a and b for (_, a), (_, b) in zip(compared, learned, strict=True)]

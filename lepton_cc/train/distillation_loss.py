@@ -15,16 +15,20 @@ from lepton_cc.ir.op_kind import Trait
 from lepton_cc.ir.ops.reduce import Softmax
 
 
-def compared_values(graph: Graph) -> tuple[tuple[Value, bool], ...]:
-    """For each output the value that is compared, and whether it holds the logits of classes."""
+def compared_values(graph: Graph, *, classifies: bool) -> tuple[tuple[Value, bool], ...]:
+    """For each output the value that is compared, and whether it holds the logits of classes.
+
+    classifies: outputs are of classes in any case, logits where no softmax makes them.
+    """
     producers = graph.producers()
     found = []
     for value in graph.outputs:
         op = producers.get(value)
-        is_last = (
-            isinstance(op.kind, Softmax) and op.kind.axis == value.type.rank - 1 if op else False
-        )
-        found.append((op.inputs[0], True) if op is not None and is_last else (value, False))
+        kind = None if op is None else op.kind
+        if op is not None and isinstance(kind, Softmax) and kind.axis == value.type.rank - 1:
+            found.append((op.inputs[0], True))
+        else:
+            found.append((value, classifies))
     return tuple(found)
 
 

@@ -321,11 +321,12 @@ def test_the_same_seed_gives_the_same_student(torch: Any, project_root: Path) ->
 
 def test_distilling_nothing_is_refused(torch: Any, project_root: Path, tmp_path: Path) -> None:
     images, _ = digits(project_root)
-    np.savez(tmp_path / "data.npz", image=images)
+    np.savez(tmp_path / "data.npz", image=images, wrong=np.arange(len(images)))
     model, data = project_root / "models" / "digits_cnn.onnx", tmp_path / "data.npz"
     for options, code, text in (
         ((), 2, "nothing would be smaller"),
         (("--sparsity", "0.5", "--labels", "y"), 1, "labels 'y' are not in the data"),
+        (("--sparsity", "0.5", "--labels", "wrong"), 1, "the output has 10 classes"),
         (("--student", project_root / "models" / "digits_gru.onnx"), 1, "cannot be trained"),
     ):
         result = tool("distill", model, "--data", data, *options, "-o", tmp_path / "out")
