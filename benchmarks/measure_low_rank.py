@@ -1,7 +1,8 @@
 """Accuracy, MACs, bytes and time of factorized models in generated code: docs/low-rank.md's rows.
 
     python -m benchmarks.measure_low_rank MODEL SHARE [--budget bytes] [--scheme w8a8] [--plain]
-                                          [--fit GIGAMACS | --blocks] [--seconds] [--layers]
+                                          [--fit GIGAMACS | --blocks] [--samples NAME]
+                                          [--seconds] [--layers]
 
 MODEL is one of benchmarks/measure_quantization.py, magika_v3_3 or stories260k_prefill64; reads
 ../shared. `--plain` splits the same layers by the singular values of their weights alone. `--fit`
@@ -144,7 +145,11 @@ def measure(arguments: argparse.Namespace) -> None:
     (task,) = (one for one in _ALL if one.name == arguments.model)
     prepared = PassManager(BEFORE_QUANTIZATION).run(import_model(task.path))
     (port,) = prepared.inputs
-    known = task.samples()[0].reshape(-1, *port.type.dims)
+    known = task.samples()[0]
+    if arguments.samples is not None:
+        known = np.load(SHARED / "data" / f"{arguments.samples}.npz")["x"].astype(np.float32)
+        known /= np.float32(task.divisor if isinstance(task, Task) else 1.0)
+    known = known.reshape(-1, *port.type.dims)
     data = calibration_data(prepared, {port.name: known})
     fit = None if arguments.fit is None else FitOptions(num_macs=int(arguments.fit * 1e9))
     options = LowRankOptions(
@@ -181,6 +186,7 @@ def main() -> None:
     parser.add_argument("--budget", choices=[one.value for one in Budget], default="macs")
     parser.add_argument("--max-error", type=float, default=LowRankOptions().max_error)
     parser.add_argument("--scheme", choices=[one.value for one in WeightScheme])
+    parser.add_argument("--samples", metavar="NAME", help="other ones to calibrate with")
     parser.add_argument("--fit", type=float, metavar="GIGAMACS")
     for flag in ("--plain", "--blocks", "--seconds", "--layers"):
         parser.add_argument(flag, action="store_true")
