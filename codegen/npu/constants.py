@@ -6,9 +6,13 @@ _ALIGNMENT = 16
 
 
 class ConstantPool:
-    """Grows while segments are compiled; `content` is what goes to flash."""
+    """Grows while segments are compiled; `content` is what goes to flash.
 
-    def __init__(self) -> None:
+    `base`: where it begins in the region.
+    """
+
+    def __init__(self, base: int = 0) -> None:
+        self._base = base
         self._offsets: dict[bytes, int] = {}
         self._content = bytearray()
 
@@ -18,7 +22,7 @@ class ConstantPool:
             self._content += bytes(-len(self._content) % _ALIGNMENT)
             self._offsets[blob] = len(self._content)
             self._content += blob
-        return Address(Region.CONSTANTS, self._offsets[blob])
+        return Address(Region.CONSTANTS, self._base + self._offsets[blob])
 
     def content(self) -> bytes:
         """All blobs at their addresses."""

@@ -17,6 +17,8 @@ MAX_KERNEL = 255
 MAX_TAPS = 4096
 MAX_UPSAMPLE = 4
 MAX_DEPTH = 33000
+# Bytes up to which a constant is repeated in flash to have the shape that it is added to.
+MAX_REPEATED = 1 << 16
 SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
 
 

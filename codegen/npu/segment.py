@@ -34,6 +34,8 @@ from lepton_cc.ir.graph import Graph, Value
 
 _PLACEMENT_ATTEMPTS = 3
 _MANY_PACKETS = 4000  # of a segment whose variants take long to make
+# Where slices lie for the time being: behind all maps, whose addresses are final.
+_ELSEWHERE = 1 << 27
 _STALLS = 50  # loading ahead is worth a try where more than a fiftieth of the time is waiting
 
 
@@ -112,7 +114,13 @@ def compile_segment(
         selection.layers, body.outputs, lambda *stages: _separable_pays(machine, *stages)
     )
     border = Border(
-        {value: port_address(Region.INPUT0, i) for i, value in enumerate(body.inputs)},
+        {
+            **{value: port_address(Region.INPUT0, i) for i, value in enumerate(body.inputs)},
+            **{
+                value: constants.add(array.tobytes())
+                for value, array in selection.constants.items()
+            },
+        },
         {value: port_address(Region.OUTPUT0, i) for i, value in enumerate(body.outputs)}
         if stored is None
         else stored,
@@ -202,7 +210,7 @@ def _variants(
 
 def _assembled(machine: Machine, shape: Shape, schedule: Schedule, *, prefetch: bool) -> Segment:
     """The packets of a schedule without CHECK; constants get addresses for the time being."""
-    pool = ConstantPool()
+    pool = ConstantPool(_ELSEWHERE)
     places = place(machine, schedule, prefetch=prefetch)
     addresses = {load.blob.content: pool.add(load.blob.content) for load in places.loads}
     numbers = {id(layer): number for number, layer in enumerate(shape.layers, 1)}
@@ -214,7 +222,7 @@ def _assembled(machine: Machine, shape: Shape, schedule: Schedule, *, prefetch: 
 
 def _finished(machine: Machine, segment: Segment, constants: ConstantPool) -> Segment:
     """The segment with CHECK, and with its constants in the program's pool."""
-    mine = ConstantPool()
+    mine = ConstantPool(_ELSEWHERE)
     moved: dict[FieldValue, Address] = {}
     for load in segment.places.loads:
         moved[mine.add(load.blob.content)] = constants.add(load.blob.content)

@@ -24,6 +24,7 @@ from lepton_cc.codegen.npu.layers import (
     bytes_of,
     map_shape,
 )
+from lepton_cc.codegen.npu.operands import Operands
 from lepton_cc.codegen.npu.requirements import (
     MAX_DEPTH,
     MAX_KERNEL,
@@ -34,7 +35,6 @@ from lepton_cc.codegen.npu.requirements import (
     UnmetError,
     map_window,
     normal_scale,
-    repeats,
     require,
     require_map,
 )
@@ -55,10 +55,14 @@ from lepton_cc.ir.tensor import Array
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Layers in topological order; `reasons` holds every other op that computes."""
+    """Layers in topological order; `reasons` holds every other op that computes.
+
+    `constants` are the arrays of maps that layers read and nothing makes; they lie in flash.
+    """
 
     layers: tuple[Layer, ...]
     reasons: tuple[tuple[Op, Reason], ...]
+    constants: Mapping[Value, Array]
 
 
 def select(graph: Graph) -> Selection:
@@ -69,9 +73,7 @@ def select(graph: Graph) -> Selection:
 class _Selector:
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
-        self._producers = graph.producers()
-        self._uses = graph.uses()
-        self._outputs = set(graph.outputs)
+        self._values = Operands(graph)
         self._layers: list[Layer] = []
         self._reasons: dict[Op, Reason] = {}
         self._in_layer: set[int] = set()
@@ -91,17 +93,20 @@ class _Selector:
         reasons = tuple(
             (op, reason) for op, reason in self._reasons.items() if id(op) not in self._in_layer
         )
-        return Selection(tuple(self._layers), reasons)
+        read = {value for layer in self._layers for value in layer.inputs}
+        maps = self._values.constant_maps
+        constants = {value: array for value, array in maps.items() if value in read}
+        return Selection(tuple(self._layers), reasons, constants)
 
     def _refuse_sums(self, op: Op, reason: Reason) -> None:
         """What hinders a requantization hinders whatever made its sums."""
-        producer = self._producers.get(op.inputs[0]) if isinstance(op.kind, Requantize) else None
+        producer = self._values.producer(op.inputs[0]) if isinstance(op.kind, Requantize) else None
         if producer is not None and type(producer.kind) in _SUM_RULES:
             self._reasons[producer] = reason
 
     def _layer(self, op: Op) -> Layer:
         for value in (*op.inputs, *op.results):
-            require(not value.type.dtype.is_float or self._is_constant(value), Reason.FLOAT)
+            require(not value.type.dtype.is_float or self._values.is_constant(value), Reason.FLOAT)
         for result in op.results:
             require_map(result.type)
         for kind, make in _RULES.items():
@@ -112,38 +117,6 @@ class _Selector:
         sums = type(op.kind) in _SUM_RULES and op.result.type.dtype is DType.I32
         raise UnmetError(Reason.NOT_REQUANTIZED if sums else Reason.NO_INSTRUCTION)
 
-    # What rules ask about values.
-
-    def _is_constant(self, value: Value | None) -> bool:
-        producer = None if value is None else self._producers.get(value)
-        return producer is not None and isinstance(producer.kind, Constant)
-
-    def constant(self, value: Value | None) -> Array | None:
-        """The array of a constant; None for everything else."""
-        producer = None if value is None else self._producers.get(value)
-        if producer is None or not isinstance(producer.kind, Constant):
-            return None
-        return producer.kind.value.array
-
-    def moving(self, value: Value | None) -> Value:
-        """A feature map: i8, and no constant."""
-        assert value is not None
-        require(value.type.dtype is DType.I8 and not self._is_constant(value), Reason.DTYPE)
-        require_map(value.type)
-        return value
-
-    def sums(self, op: Op) -> Op:
-        """The op that made the 32-bit sums which `op` requantizes, and nothing else reads."""
-        x = op.operands[0]
-        assert x is not None
-        producer = self._producers.get(x)
-        require(producer is not None and len(self._uses[x]) == 1, Reason.NOT_REQUANTIZED)
-        require(x not in self._outputs, Reason.NOT_REQUANTIZED)
-        assert producer is not None
-        return producer
-
-    # Rules.
-
     def requantize(self, op: Op) -> Layer:
         """Sums to 8 bits: ends a convolution, a product or a pool; of 8 bits a table."""
         assert isinstance(op.kind, Requantize)
@@ -152,7 +125,7 @@ class _Selector:
         if x.type.dtype.bits <= 8:
             return self.table(op)
         require(op.kind.range.dtype is DType.I8, Reason.DTYPE)
-        producer = self.sums(op)
+        producer = self._values.sums(op)
         for kind, make in _SUM_RULES.items():
             if isinstance(producer.kind, kind):
                 return make(self, producer, op)
@@ -161,7 +134,7 @@ class _Selector:
     def conv(self, op: Op, requantize: Op) -> Layer:
         """Convolution."""
         assert isinstance(op.kind, Conv)
-        x = self.moving(op.operands[0])
+        x = self._values.moving(op.operands[0])
         window = map_window(op.kind.window, x.type)
         weights = self._weights(op, requantize, _as_map_weights)
         groups = op.kind.groups
@@ -181,7 +154,7 @@ class _Selector:
     def conv_transpose(self, op: Op, requantize: Op) -> Layer:
         """Transposed convolution: a convolution of the upsampled input by the mirrored kernel."""
         assert isinstance(op.kind, ConvTranspose)
-        x = self.moving(op.operands[0])
+        x = self._values.moving(op.operands[0])
         given = op.kind.window
         require(x.type.dims[0] == 1, Reason.BATCH)
         require(given.rank in (1, 2) and max(given.size) <= MAX_KERNEL, Reason.WINDOW)
@@ -215,10 +188,10 @@ class _Selector:
     def matmul(self, op: Op, requantize: Op) -> Layer:
         """Fully connected, or a product of two activations."""
         assert isinstance(op.kind, MatMul)
-        x = self.moving(op.operands[0])
+        x = self._values.moving(op.operands[0])
         rhs = op.operands[1]
         assert rhs is not None
-        if self._is_constant(rhs):
+        if self._values.is_constant(rhs):
             require(op.kind.rhs_zero_point == 0 and rhs.type.rank == 2, Reason.WEIGHTS)
             weights = self._weights(op, requantize, _as_matrix_weights)
             return ConvLayer(
@@ -233,12 +206,12 @@ class _Selector:
                 range=_plain_range(requantize),
             )
         require(len(op.inputs) == 2, Reason.NO_INSTRUCTION)
-        rhs = self.moving(rhs)
+        rhs = self._values.moving(rhs)
         batches = (x.type.shape[:-2], rhs.type.shape[:-2])
         assert isinstance(requantize.kind, Requantize)
         require(requantize.kind.input_zero_point == 0, Reason.NOT_REQUANTIZED)
         require(batches[0] == batches[1] and x.type.dims[-1] <= MAX_DEPTH, Reason.BROADCAST)
-        scale = self.constant(requantize.operands[1])
+        scale = self._values.constant(requantize.operands[1])
         assert scale is not None
         require(scale.size == 1, Reason.SCALE)
         return MatMulLayer(
@@ -256,11 +229,13 @@ class _Selector:
         """The sum over rows, columns or both, scaled: global average pools."""
         assert isinstance(op.kind, Reduce)
         require(op.kind.function is ReduceFunction.SUM, Reason.NO_INSTRUCTION)
-        cast = self.sums(op) if isinstance(self._producers.get(op.inputs[0]), Op) else None
+        cast = (
+            self._values.sums(op) if isinstance(self._values.producer(op.inputs[0]), Op) else None
+        )
         require(cast is not None and isinstance(cast.kind, Cast), Reason.NOT_REQUANTIZED)
         assert cast is not None
         assert isinstance(requantize.kind, Requantize)
-        x = self.moving(cast.operands[0])
+        x = self._values.moving(cast.operands[0])
         rank = x.type.rank
         require(rank in (3, 4) and x.type.dims[0] == 1, Reason.BATCH)
         require(set(op.kind.axes) <= set(range(1, rank - 1)), Reason.NO_INSTRUCTION)
@@ -270,7 +245,7 @@ class _Selector:
             shape.width if rank == 4 and 2 in op.kind.axes else 1,
         )
         require(max(kernel) <= MAX_KERNEL and kernel[0] * kernel[1] <= MAX_TAPS, Reason.WINDOW)
-        scale = self.constant(requantize.operands[1])
+        scale = self._values.constant(requantize.operands[1])
         assert scale is not None
         require(scale.size == 1, Reason.SCALE)
         return PoolLayer(
@@ -287,7 +262,7 @@ class _Selector:
     def max_pool(self, op: Op) -> Layer:
         """Maximum over windows."""
         assert isinstance(op.kind, MaxPool)
-        x = self.moving(op.operands[0])
+        x = self._values.moving(op.operands[0])
         window = map_window(op.kind.window, x.type)
         require(window.dilation == (1, 1), Reason.WINDOW)
         return PoolLayer((op,), op.result, Pool.MAX, x, window, 0.0, 0, Range.whole(DType.I8, 0))
@@ -295,12 +270,12 @@ class _Selector:
     def quantized_add(self, op: Op) -> Layer:
         """Sum of two tensors."""
         assert isinstance(op.kind, QuantizedAdd)
+        if self._values.has_scalar(op):
+            return self.table(op)
         scales = (op.kind.lhs_scale, op.kind.rhs_scale)
         require(min(abs(s) for s in scales) >= SMALLEST_NORMAL, Reason.SCALE)
-        lhs, rhs, swapped = self._operands(op)
-        if swapped:
-            # The order of the operands is part of the result; see docs/numerics.md.
-            raise UnmetError(Reason.BROADCAST)
+        # The order of the operands is part of the result; see docs/numerics.md.
+        lhs, rhs, _ = self._values.pair(op, ordered=True)
         return ElementwiseLayer(
             (op,),
             op.result,
@@ -317,8 +292,10 @@ class _Selector:
     def quantized_mul(self, op: Op) -> Layer:
         """Product of two tensors."""
         assert isinstance(op.kind, QuantizedMul)
+        if self._values.has_scalar(op):
+            return self.table(op)
         require(op.kind.scale >= SMALLEST_NORMAL, Reason.SCALE)
-        lhs, rhs, swapped = self._operands(op)
+        lhs, rhs, swapped = self._values.pair(op)
         points = (op.kind.lhs_zero_point, op.kind.rhs_zero_point)
         return ElementwiseLayer(
             (op,),
@@ -338,18 +315,19 @@ class _Selector:
         """Maximum and minimum of two tensors; others with one moving operand are tables."""
         assert isinstance(op.kind, Binary)
         kinds = {BinaryFunction.MAX: Elementwise.MAX, BinaryFunction.MIN: Elementwise.MIN}
-        moving = [value for value in op.inputs if not self._is_constant(value)]
-        if len(moving) < 2:
+        if len(op.inputs) < 2 or self._values.has_scalar(op):
             return self.table(op)
         require(op.kind.function in kinds, Reason.NO_INSTRUCTION)
-        lhs, rhs, _ = self._operands(op)
+        lhs, rhs, _ = self._values.pair(op)
         kind = kinds[op.kind.function]
         return ElementwiseLayer((op,), op.result, kind, lhs, rhs, 0.0, 0.0, 0.0, (0, 0), -128, 127)
 
     def table(self, op: Op) -> Layer:
         """A pointwise function of one 8-bit tensor and scalars: 256 entries, made by evaluation."""
         moving = [
-            i for i, v in enumerate(op.operands) if v is not None and not self._is_constant(v)
+            i
+            for i, v in enumerate(op.operands)
+            if v is not None and not self._values.is_constant(v)
         ]
         require(len(moving) == 1 and len(op.results) == 1, Reason.NO_INSTRUCTION)
         x = op.operands[moving[0]]
@@ -359,7 +337,7 @@ class _Selector:
         require(x.type.shape == op.result.type.shape, Reason.BROADCAST)
         operands: list[Array | None] = []
         for operand in op.operands:
-            array = self.constant(operand)
+            array = self._values.constant(operand)
             require(array is None or array.size == 1, Reason.SCALE)
             operands.append(None if array is None else array.reshape(()))
         operands[moving[0]] = np.arange(-128, 128).astype(np.int8).view(x.type.dtype.numpy)
@@ -369,26 +347,28 @@ class _Selector:
     def move(self, op: Op) -> Layer:
         """Movement of bytes."""
         for value in (*op.inputs, op.result):
-            if not self._is_constant(value):
+            if not self._values.is_constant(value) or isinstance(op.kind, Concat):
                 require(value.type.dtype.bits == 8, Reason.DTYPE)
         if isinstance(op.kind, Pad):
             fill = op.operands[1] if len(op.operands) > 1 else None
             require(op.kind.mode is PadMode.CONSTANT, Reason.NO_INSTRUCTION)
-            require(fill is None or self._is_constant(fill), Reason.NO_INSTRUCTION)
-            number = self.constant(fill)
+            require(fill is None or self._values.is_constant(fill), Reason.NO_INSTRUCTION)
+            number = self._values.constant(fill)
             return MoveLayer((op,), op.result, 0 if number is None else int(number.reshape(())))
         if isinstance(op.kind, Slice):
             require(min(op.kind.steps) > 0, Reason.NO_INSTRUCTION)
-        require(not any(self._is_constant(v) for v in op.inputs[:1]), Reason.NO_INSTRUCTION)
+        moves_constant = self._values.is_constant(op.inputs[0]) and not isinstance(op.kind, Concat)
+        require(not moves_constant, Reason.NO_INSTRUCTION)
         if isinstance(op.kind, Concat):
-            require(not any(self._is_constant(v) for v in op.inputs), Reason.NO_INSTRUCTION)
+            for value in op.inputs:
+                self._values.keep_constant(value)
         return MoveLayer((op,), op.result)
 
     def gather(self, op: Op) -> Layer:
         """Movement by constant indices along an axis, few loops of them: nearest resizes."""
         assert isinstance(op.kind, Gather)
-        x = self.moving(op.inputs[0])
-        indices = self.constant(op.inputs[1])
+        x = self._values.moving(op.inputs[0])
+        indices = self._values.constant(op.inputs[1])
         require(indices is not None and indices.ndim == 1, Reason.NO_INSTRUCTION)
         # What an index means, wrapped or clamped, is what it takes of the axis' own numbers.
         places = np.arange(x.type.dims[op.kind.axis])
@@ -397,20 +377,9 @@ class _Selector:
         require(len(index_nests(found)) <= MAX_NESTS, Reason.NO_INSTRUCTION)
         return MoveLayer((op,), op.result, indices=found)
 
-    def _operands(self, op: Op) -> tuple[Value, Value, bool]:
-        """Both operands, the repeated one second; whether they were swapped for that."""
-        require(op.result.type.dtype is DType.I8, Reason.DTYPE)
-        lhs, rhs = (self.moving(value) for value in op.operands)
-        result = map_shape(op.result.type)
-        if map_shape(lhs.type) == result and repeats(rhs.type, op.result.type):
-            return lhs, rhs, False
-        require(map_shape(rhs.type) == result, Reason.BROADCAST)
-        require(repeats(lhs.type, op.result.type), Reason.BROADCAST)
-        return rhs, lhs, True
-
     def _weights(self, op: Op, requantize: Op, arrange: Callable[[Array, Op], Array]) -> Weights:
         given = op.operands[1]
-        array = self.constant(given)
+        array = self._values.constant(given)
         require(array is not None, Reason.WEIGHTS)
         assert array is not None
         assert given is not None
@@ -418,14 +387,14 @@ class _Selector:
         require(narrow, Reason.WEIGHTS)
         values = arrange(array.astype(np.int8), op)
         outputs = values.shape[-1]
-        scale = self.constant(requantize.operands[1])
+        scale = self._values.constant(requantize.operands[1])
         assert scale is not None
         assert isinstance(requantize.kind, Requantize)
         require(requantize.kind.input_zero_point == 0, Reason.NOT_REQUANTIZED)
         per_channel = scale.size == 1 or scale.shape[-1:] == (outputs,) == (scale.size,)
         require(per_channel and bool((scale >= SMALLEST_NORMAL).all()), Reason.SCALE)
         scales = np.broadcast_to(scale.reshape(-1), (outputs,)).astype(np.float32)
-        bias = self.constant(op.operands[2]) if len(op.operands) > 2 else None
+        bias = self._values.constant(op.operands[2]) if len(op.operands) > 2 else None
         require(len(op.inputs) < 3 or bias is not None, Reason.WEIGHTS)
         biases = np.zeros(outputs, np.int32) if bias is None else bias.astype(np.int32)
         return Weights(values, scales, biases)

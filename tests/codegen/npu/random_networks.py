@@ -128,6 +128,9 @@ def _sum(random: _Random) -> Value | None:
         sizes = tuple(1 if random.chance() else dim for dim in x.type.dims)
         starts = tuple(0 if s > 1 else a for a, s in zip(starts, sizes, strict=True))
         other = random.net.slice(other, starts, sizes)
+    elif random.chance(0.2):
+        dims = tuple(1 if random.chance(0.3) else dim for dim in x.type.dims)
+        other = random.net.constant(*dims[random.integer(0, x.type.rank - 1) :])
     return make(x, other) if random.chance() else make(other, x)
 
 
@@ -192,6 +195,10 @@ def _concat(random: _Random) -> Value | None:
     parts = [fitting[random.integer(0, len(fitting) - 1)] for _ in range(random.integer(1, 2))]
     if random.chance() and x.type.rank == 4 and x.type.dims[0] == 1 and axis == 3:
         parts.append(random.net.conv(x, random.integer(1, 9), (3, 3)))
+    if random.chance(0.2):
+        dims = list(x.type.dims)
+        dims[axis] = random.integer(1, 5)
+        parts.append(random.net.constant(*dims))
     return random.net.concat(axis, x, *parts)
 
 

@@ -152,6 +152,11 @@ class Network:
         fill = self.builder.constant(np.asarray(self._point(), np.int8), name="fill")
         return self.op(Pad(low, high), x, fill)
 
+    def constant(self, *dims: int) -> Value:
+        """A random i8 map that nothing computes."""
+        array = self.rng.integers(-128, 128, dims).astype(np.int8)
+        return self.builder.constant(array, name="map")
+
     def gather(self, x: Value, axis: int, *indices: int) -> Value:
         """Elements of an axis by their numbers."""
         numbers = self.builder.constant(np.asarray(indices, np.int32), name="indices")

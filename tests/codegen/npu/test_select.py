@@ -66,6 +66,12 @@ def image(net: Network, channels: int = 6) -> Value:
         (lambda net: net.mul(image(net), net.input(1, 1, 1, 6)), ElementwiseLayer, 1),
         (lambda net: net.mul(net.input(1, 1, 1, 6), image(net)), ElementwiseLayer, 1),
         (lambda net: net.maximum(image(net), image(net)), ElementwiseLayer, 1),
+        (lambda net: net.mul(image(net), net.constant(1, 9, 7, 6)), ElementwiseLayer, 1),
+        (lambda net: net.add(net.constant(6), image(net)), ElementwiseLayer, 1),
+        (lambda net: net.maximum(image(net), net.constant(1, 1, 7, 1)), ElementwiseLayer, 1),
+        (lambda net: net.mul(image(net), net.constant(1, 1)), TableLayer, 1),
+        (lambda net: net.add(net.constant(), image(net)), TableLayer, 1),
+        (lambda net: net.concat(3, image(net), net.constant(1, 9, 7, 2)), MoveLayer, 1),
         (lambda net: net.table(image(net)), TableLayer, 1),
         (lambda net: net.op(Clamp(-7.0, 9.0), image(net)), TableLayer, 1),
         (lambda net: net.requantized(image(net), 1, 127, WHOLE, channels=False), TableLayer, 1),
@@ -81,6 +87,17 @@ def test_a_layer(make: Make, kind: type[Layer], num_ops: int) -> None:
     layer = only_layer(make)
     assert type(layer) is kind
     assert len(layer.ops) == num_ops
+
+
+def test_a_constant_is_repeated_where_strides_cannot() -> None:
+    net = Network()
+    x, constant = net.input(2, 3, 4, 5), net.constant(2, 1, 4, 5)
+    selection = select(net.finish(net.mul(x, constant)))
+    (layer,) = selection.layers
+    ((value, array),) = selection.constants.items()
+    assert layer.inputs == (x, value)
+    assert value.type == x.type
+    assert np.ptp(array, axis=1).max() == 0
 
 
 def test_a_depthwise_convolution_has_one_group() -> None:
@@ -211,6 +228,7 @@ def _unsigned_product(net: Network) -> Value:
         (_scales_of_columns, Reason.SCALE),
         (lambda net: net.add(net.input(1, 1, 1, 6), image(net)), Reason.BROADCAST),
         (lambda net: net.add(net.input(3, 3, 4), net.input(1, 3, 4)), Reason.BROADCAST),
+        (lambda net: net.add(net.input(9, 99, 99), net.constant(1, 99, 99)), Reason.BROADCAST),
         (lambda net: net.product(net.input(2, 5, 4), net.input(1, 4, 3)), Reason.BROADCAST),
     ],
 )
