@@ -9,6 +9,7 @@ from lepton_cc.ir.diagnostics import Code, Diagnostic
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.graph import Graph
 from lepton_cc.ir.target import Target
+from lepton_cc.passes.prune.contraction_weights import prunable_layers
 from lepton_cc.pruning.options import PrunedLayer, PruneOptions, PruneResult
 from lepton_cc.pruning.prune import prune_prepared
 from lepton_cc.pruning.savings import LayerSaving, savings
@@ -51,7 +52,10 @@ class PruneStage:
         )
 
     def _title(self, result: PruneResult) -> str:
+        (weights, macs), (fewer, less) = _totals(result.prepared), _totals(result.graph)
         title = f"{self.options.title}, {result.sparsity:.0%} zeros"
+        if fewer < weights:
+            title += f", weights {weights} to {fewer}, MACs {macs} to {less}"
         if result.fit is not None and result.fit.error is not None:
             before, after = result.fit.error_before, result.fit.error
             title += f", error of the output {before:.2%}, fitted {after:.2%}"
@@ -67,9 +71,12 @@ class PruneStage:
     def _report(
         self, result: PruneResult, found: Mapping[str, LayerSaving]
     ) -> Mapping[str, object]:
+        before, after = _totals(result.prepared), _totals(result.graph)
         report: dict[str, object] = {
             "pattern": self.options.title,
             "sparsity": result.sparsity,
+            "num_weights": [before[0], after[0]],
+            "num_macs": [before[1], after[1]],
             "layers": [_fields(layer, found.get(layer.name)) for layer in result.layers],
         }
         if self.target is not None:
@@ -82,6 +89,13 @@ class PruneStage:
                 "reason": result.fit.reason,
             }
         return report
+
+
+def _totals(graph: Graph) -> tuple[int, int]:
+    """Weights of the layers, and multiply-accumulates as dense ones."""
+    layers = prunable_layers(graph)
+    macs = sum(layer.op.result.type.num_elements * layer.num_rows for layer in layers)
+    return sum(layer.weights.size for layer in layers), macs
 
 
 def _fields(layer: PrunedLayer, saving: LayerSaving | None) -> Mapping[str, object]:

@@ -43,6 +43,7 @@ def test_channels_leave_before_rounding(project_root: Path, data: Path, tmp_path
     assert result.exit_code == 0, result.output
     pruning, quantization = json.loads((tmp_path / "report.json").read_text())["stages"]
     assert any(layer["channels"][0] > layer["channels"][1] for layer in pruning["layers"])
+    assert pruning["num_macs"][1] < 0.9 * pruning["num_macs"][0]
     assert "saves" not in result.stderr
     assert quantization["scheme"] == "w8a8"
 
