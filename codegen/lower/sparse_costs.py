@@ -27,6 +27,8 @@ from lepton_cc.ir.target import DotProduct, Target
 # Instructions of a multiply-add: of integers, of floats without the unit.
 _INTEGER_MULADD = 2.0
 _EMULATED_MULADD = 100.0
+# Besides, of dense loops; floats have registers of their own.
+_INTEGER_MOVES, _FLOAT_MOVES = 2.4, 1.1
 # A result is made, stored and counted.
 _RESULT = 4.0
 # Begin and end of a list are read, and its loop is left.
@@ -43,11 +45,16 @@ SparseForm = BlockForm | FewOfFourForm | ConstantForm
 
 @dataclass(frozen=True, slots=True)
 class Core:
-    """A target as these estimates see it; one lane: a scalar core, its multiply-adds' cost."""
+    """A target as these estimates see it.
+
+    On a scalar core, with one lane, a dense multiply-add takes `muladd` and, for weights and sums
+    that do not stay in registers, `moves`.
+    """
 
     target: Target
     lanes: int
     muladd: float = 1.0
+    moves: float = 0.0
 
     @property
     def is_scalar(self) -> bool:
@@ -60,10 +67,10 @@ def core_of(target: Target, lanes: int, dtype: DType) -> Core:
     if lanes > 1:
         return Core(target, lanes)
     if not dtype.is_float:
-        return Core(target, lanes, _INTEGER_MULADD)
+        return Core(target, lanes, _INTEGER_MULADD, _INTEGER_MOVES)
     if not target.float_unit:
-        return Core(target, lanes, _EMULATED_MULADD)
-    return Core(target, lanes, 1.0 if target.fused_multiply_add else 2.0)
+        return Core(target, lanes, _EMULATED_MULADD, _INTEGER_MOVES)
+    return Core(target, lanes, 1.0 if target.fused_multiply_add else 2.0, _FLOAT_MOVES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +92,7 @@ def dense_cost(layer: SparseLayer, core: Core) -> Cost:
     pixels = layer.lines * layer.pixels
     segments, depth, width = layer.weights.shape
     if core.is_scalar:
-        work = pixels * layer.weights.size * (1.7 * core.muladd + 1.0)
+        work = pixels * layer.weights.size * (core.muladd + core.moves)
         code = _DENSE_TILES_CODE if pixels > 1 else _DENSE_CODE
         return Cost(work + pixels * width * _RESULT, layer.weights.nbytes, code)
     vectors = pixels * segments * depth * -(-width // core.lanes)

@@ -38,6 +38,8 @@ from lepton_cc.ir.tensor import Array
 _FEWEST_ZEROS = 0.1
 # Smaller matrices are not worth a loop of their own, larger ones no straight code.
 _FEWEST_LISTED, _MOST_CONSTANTS = 256, 256
+# Lists of nearly all blocks are nothing but another loop.
+_MOST_STORED = 0.8
 # What sparse code must promise: so much of the dense time, or of its bytes in no more time.
 _WORTH_TIME, _WORTH_BYTES = 0.8, 0.7
 # Straight code may take so many bytes more than loops, for the time that it saves.
@@ -138,7 +140,9 @@ def _forms(layer: SparseLayer, core: Core) -> Iterator[SparseForm]:
                 fits = columns <= _MOST_SCALAR_COLUMNS
             if not fits or width % columns or not _are_neighbours(layer, rows):
                 continue
-            yield block_form(layer, rows, columns)
+            form = block_form(layer, rows, columns)
+            if form.num_blocks * rows * columns <= _MOST_STORED * layer.weights.size:
+                yield form
 
 
 def _are_neighbours(layer: SparseLayer, rows: int) -> bool:
