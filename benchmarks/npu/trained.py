@@ -17,7 +17,14 @@ from lepton_cc.ir.ops.segment import EngineSegment
 from lepton_cc.ir.tensor import Array
 from lepton_cc.npu.hybrid import HybridModel
 
-MODELS = ("ultraface_rfb320", "yunet_n_320", "ppocr_cls", "mnist_cnn")
+MODELS = (
+    "ultraface_rfb320",
+    "yunet_n_320",
+    "ppocr_cls",
+    "mnist_cnn",
+    "silero_vad_16k",
+    "stories260k_prefill64",
+)
 
 
 @dataclass(frozen=True, slots=True)

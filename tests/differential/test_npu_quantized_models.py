@@ -21,7 +21,7 @@ CONVOLUTIONAL = (
     "ultraface_rfb320",
     "yunet_n_320",
 )
-RECURRENT = ("digits_gru", "digits_lstm")
+RECURRENT = ("digits_gru", "digits_lstm", "silero_vad_16k")
 
 
 def named(names: tuple[str, ...]) -> list[object]:
@@ -34,8 +34,7 @@ def named(names: tuple[str, ...]) -> list[object]:
 def compiled(model: RealModel, target: str) -> CompiledModel:
     samples = model.samples()
     arrays = {
-        name: np.concatenate([sample.inputs[name] for sample in samples])
-        for name in samples[0].inputs
+        name: np.stack([sample.inputs[name] for sample in samples]) for name in samples[0].inputs
     }
     return lepton_cc.compile(model.require(), target=target, quantize="w8a8", calibrate=arrays)
 
@@ -65,3 +64,12 @@ def test_a_recurrent_network(model: RealModel) -> None:
     chip, _ = run_on_both(model)
     kinds = {fallback.op.kind.mnemonic for fallback in chip.compilation.fallbacks}
     assert any(kind.endswith("_scan") for kind in kinds)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("model", named(("stories260k_prefill64",)))
+def test_a_transformer(model: RealModel) -> None:
+    chip, hybrid = run_on_both(model)
+    assert len(hybrid.segments) > 1
+    kinds = {fallback.op.kind.mnemonic for fallback in chip.compilation.fallbacks}
+    assert not kinds & {"matmul", "quantized_add", "quantized_mul", "slice"}
