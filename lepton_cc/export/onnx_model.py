@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 import onnx
 
-from lepton_cc.export import movement, pointwise, windows
+from lepton_cc.export import movement, pointwise, recurrent, resize, windows
 from lepton_cc.export.writer import ELEMENT_TYPES, Writer, identity
 from lepton_cc.ir.diagnostics import Diagnostic, Refused
 from lepton_cc.ir.dtype import DType
@@ -33,6 +33,8 @@ _RULES: Mapping[type[OpKind], Callable[[Writer, Op], None]] = {
     **windows.RULES,
     **pointwise.RULES,
     **movement.RULES,
+    **recurrent.RULES,
+    **resize.RULES,
 }
 
 

@@ -23,7 +23,7 @@ from lepton_cc.ir.tensor import Array
 ELEMENT_TYPES: Mapping[DType, int] = {dtype: number for number, dtype in DTYPES.items()}
 
 Order = tuple[int, ...]
-Attribute = int | float | str | Sequence[int] | Sequence[float]
+Attribute = int | float | str | Sequence[int] | Sequence[float] | Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +84,28 @@ class Writer:
         attributes: Mapping[str, Attribute] | None = None,
     ) -> str:
         """Adds a node with one output and gives that output's name."""
-        output = self.fresh(stem)
+        return self.node_with_outputs(op_type, inputs, (stem,), attributes)[0]
+
+    def node_with_outputs(
+        self,
+        op_type: str,
+        inputs: Sequence[str],
+        stems: Sequence[str],
+        attributes: Mapping[str, Attribute] | None = None,
+    ) -> tuple[str, ...]:
+        """Adds a node with an output for each stem, and gives their names.
+
+        An input "" is one that is left out.
+        """
+        outputs = tuple(self.fresh(stem) for stem in stems)
         name = _fresh(f"{self._origin}/{op_type}", self._node_names)
-        node = onnx.helper.make_node(op_type, list(inputs), [output], name)
+        node = onnx.helper.make_node(op_type, list(inputs), list(outputs), name)
         node.attribute.extend(
             onnx.helper.make_attribute(key, value)
             for key, value in sorted((attributes or {}).items())
         )
         self.nodes.append(node)
-        return output
+        return outputs
 
     def initializer(self, array: Array, stem: str) -> str:
         """Adds a constant tensor and gives its name."""

@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
+from onnx import TensorProto, helper
 
 import lepton_cc
 from lepton_cc.ir.interpreter import interpret
@@ -105,21 +107,49 @@ def test_it_writes_the_same_bytes_again(project_root: Path, data: Path, tmp_path
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
 
 
-def test_what_onnx_cannot_say_is_named_and_the_rest_written(
-    project_root: Path, tmp_path: Path
-) -> None:
-    model = project_root / "models" / "digits_gru.onnx"
-    images = np.load(project_root / "models" / "digits_samples.npz")["x"][:4]
-    np.savez(tmp_path / "data.npz", x=images)
+def test_what_onnx_cannot_say_is_named_and_the_rest_written(tmp_path: Path) -> None:
+    """A Resize without what lies outside has taps that no Resize to a size has by default."""
+    sizes = onnx.numpy_helper.from_array(np.asarray([1, 1, 7], np.int64), "sizes")
+    node = helper.make_node(
+        "Resize", ["x", "", "", "sizes"], ["y"], mode="cubic", exclude_outside=1, name="stretch"
+    )
+    ports = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, 1, size))
+        for name, size in (("x", 4), ("y", 7))
+    ]
+    graph = helper.make_graph([node], "stretched", ports[:1], ports[1:], [sizes])
+    opset = [helper.make_opsetid("", 18)]
+    model = tmp_path / "stretched.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), model)
+    samples = np.random.default_rng(0).standard_normal((4, 1, 1, 4)).astype(np.float32)
+    np.savez(tmp_path / "data.npz", x=samples)
     result = tool("compress", model, "--data", tmp_path / "data.npz", "-o", tmp_path / "out")
     assert result.exit_code == 1
-    assert "gru cannot be written as ONNX" in result.output
+    assert "resample cannot be written as ONNX" in result.output
     assert sorted(path.name for path in (tmp_path / "out").iterdir() if path.suffix != ".npz") == [
-        "digits_gru.lir",
         "report.json",
+        "stretched.lir",
     ]
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["problems"]
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (("--layer-scheme", "conv_9=w4a8"), "no layer is called 'conv_9'"),
+        (("--layer-scheme", "conv_9"), "is not NAME=SCHEME"),
+        (("--mixed", "some"), "neither a size like 60%"),
+    ],
+)
+def test_choices_of_widths_that_make_no_sense_are_refused(
+    project_root: Path, data: Path, tmp_path: Path, option: tuple[str, ...], message: str
+) -> None:
+    model = project_root / "models" / "digits_cnn.onnx"
+    result = tool("compress", model, "--data", data, *option, "-o", tmp_path / "out")
+    assert result.exit_code == 2
+    assert message in result.output
+    assert not (tmp_path / "out").exists()
 
 
 def test_data_are_asked_for(project_root: Path) -> None:
