@@ -1,13 +1,16 @@
 """Accuracy of `lepton compress` at 4 bits: to nearest, by column solve, by learned rounding.
 
     python -m benchmarks.measure_compression [--model NAME] [--method NAME,...] [--scheme NAME]
+        [--mixed BUDGET] [--memory] [--language-model]
 
 Reads ../shared as `measure_quantization` does and prints the table of docs/quantization.md; every
-figure is of the ONNX file that `compress` makes, compiled by lepton-cc. `--memory` prints instead
-what calibrating on all of ic_train_subset adds to the process, in MiB.
+figure is of the ONNX file that `compress` makes, compiled by lepton-cc. `--mixed` adds a row for
+each method with layers that keep 8 bits. `--memory` prints instead what calibrating on all of
+ic_train_subset adds to the process, in MiB; `--language-model` what blocks do to stories260k.
 """
 
 import argparse
+import itertools
 import resource
 import time
 from pathlib import Path
@@ -15,9 +18,11 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
+import onnxruntime
 
 import lepton_cc
-from benchmarks.measure_quantization import SHARED, TASKS, Task, _decibels, _outputs
+from benchmarks.measure_quantization import SHARED, TASKS, Array, Task, _decibels, _outputs
+from lepton_cc.calibration.mixed_widths import WidthBudget
 from lepton_cc.calibration.quantize import QuantizationOptions
 from lepton_cc.compression.compress import compress
 from lepton_cc.compression.quantize_stage import QuantizeStage
@@ -25,8 +30,10 @@ from lepton_cc.passes.quantize.layer_rounding import Rounding
 from lepton_cc.passes.quantize.weight_rounding import WeightScheme
 
 
-def measure(task: Task, scheme: WeightScheme, methods: list[Rounding]) -> None:
-    """Prints a row for the float model and one for each method."""
+def measure(
+    task: Task, scheme: WeightScheme, methods: list[Rounding], mixed: WidthBudget | None
+) -> None:
+    """Prints a row for the float model and one for each method, alone and with mixed widths."""
     model = lepton_cc.compile(task.path, target="host")
     (port,) = model.inputs
     known, seen, labels = task.samples()
@@ -34,9 +41,10 @@ def measure(task: Task, scheme: WeightScheme, methods: list[Rounding]) -> None:
     flat = seen.reshape(len(seen), -1)
     floats = _outputs(model.run, port.name, seen)
     print(f"| {task.name} | float | {task.score(flat, floats, labels):.2f} | - | - |", flush=True)
-    for method in methods:
+    ways = [(method, budget) for method in methods for budget in dict.fromkeys((None, mixed))]
+    for method, budget in ways:
         start = time.perf_counter()
-        stage = QuantizeStage(QuantizationOptions(scheme, rounding=method))
+        stage = QuantizeStage(QuantizationOptions(scheme, rounding=method, mixed=budget))
         done = compress(task.path, {port.name: known}, (stage,))
         seconds = time.perf_counter() - start
         assert done.model is not None
@@ -45,8 +53,9 @@ def measure(task: Task, scheme: WeightScheme, methods: list[Rounding]) -> None:
         )
         outputs = _outputs(compiled.run, port.name, seen)
         score = task.score(flat, outputs, labels)
+        form = f"{scheme.value} {method.value}{'' if budget is None else ' mixed'}"
         print(
-            f"| {task.name} | {scheme.value} {method.value} | {score:.2f} |"
+            f"| {task.name} | {form} | {score:.2f} |"
             f" {_decibels(floats, outputs):.1f} | {seconds:.0f} |",
             flush=True,
         )
@@ -79,23 +88,68 @@ def _one_sample(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]
         return np.array(arrays["input"][:1])
 
 
+def measure_language_model(blocks: tuple[int, ...] = (32, 64, 128)) -> None:
+    """Prints cross entropy, divergence and agreement of the small model, in ONNX Runtime."""
+    path = SHARED / "models" / "other" / "stories260k_prefill64.onnx"
+    tokens = np.load(SHARED / "data" / "stories260k_tokens.npz")
+    seen = tokens["eval_ids"]
+    floats = _log_probabilities(path.read_bytes(), seen)
+    print("| form | cross entropy | KL | same top-1, % | s to make |")
+    print("|---|---|---|---|---|")
+    print(f"| float | {_cross_entropy(floats, seen):.4f} | 0 | 100 | - |")
+    ways = [(WeightScheme.W8A8, 0), (WeightScheme.W4A8, 0)]
+    ways += [(WeightScheme.W4A16, block) for block in blocks]
+    for (scheme, block), method in itertools.product(ways, (Rounding.PLAIN, Rounding.GPTQ)):
+        start = time.perf_counter()
+        stage = QuantizeStage(QuantizationOptions(scheme, rounding=method, block=block))
+        done = compress(path, {"input_ids": tokens["calib_ids"]}, (stage,))
+        seconds = time.perf_counter() - start
+        assert done.model is not None
+        got = _log_probabilities(done.model, seen)
+        divergence = float(np.mean(np.sum(np.exp(floats) * (floats - got), axis=-1)))
+        same = 100 * float(np.mean(got.argmax(axis=-1) == floats.argmax(axis=-1)))
+        print(
+            f"| {scheme.value} {block or ''} {method.value} | {_cross_entropy(got, seen):.4f} |"
+            f" {divergence:.4f} | {same:.1f} | {seconds:.0f} |",
+            flush=True,
+        )
+
+
+def _log_probabilities(model: bytes, tokens: Array) -> Array:
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    rows = [session.run(None, {"input_ids": row[None]})[0][0] for row in tokens]
+    logits = np.stack(rows).astype(np.float64)
+    logits -= logits.max(axis=-1, keepdims=True)
+    return np.asarray(logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True)))
+
+
+def _cross_entropy(found: Array, tokens: Array) -> float:
+    return -float(np.mean(np.take_along_axis(found[:, :-1], tokens[:, 1:, None], axis=-1)))
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--model", default="", help="part of a model's name")
     parser.add_argument("--method", default="plain,gptq,adaround")
     parser.add_argument("--scheme", default="w4a8")
+    parser.add_argument("--mixed", default="", help="such as 60%% or 30dB")
     parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--language-model", action="store_true")
     arguments = parser.parse_args()
     methods = [Rounding(name) for name in arguments.method.split(",")]
     if arguments.memory:
         measure_memory(methods[-1])
         return
+    if arguments.language_model:
+        measure_language_model()
+        return
+    mixed = WidthBudget.parse(arguments.mixed) if arguments.mixed else None
     print("| model | form | accuracy or AUC, % | SQNR, dB | s to make |")
     print("|---|---|---|---|---|")
     for task in TASKS:
         if arguments.model in task.name:
-            measure(task, WeightScheme(arguments.scheme), methods)
+            measure(task, WeightScheme(arguments.scheme), methods, mixed)
 
 
 if __name__ == "__main__":
