@@ -9,6 +9,7 @@ from elftools.elf.constants import SH_FLAGS
 from elftools.elf.elffile import ELFFile
 
 from lepton_cc.artifacts.stack import StackUsage, stack_usage
+from lepton_cc.codegen.llvm.asynchronous import SECTION_SUFFIX
 from lepton_cc.codegen.llvm.compile import MachineCode, compile_module, module_assembly
 from lepton_cc.codegen.llvm.module import emit_module
 from lepton_cc.compiler import Compilation
@@ -75,11 +76,16 @@ def _compiled_apart(text: str, target: Target, level: OptLevel) -> MachineCode:
 
 
 def _section_bytes(object_bytes: bytes) -> tuple[int, int]:
-    """Bytes of executable and of other sections that are loaded."""
+    """Bytes of executable and of other sections that are loaded, without NAME_start and its like.
+
+    Linkers drop these from a firmware that does not call them.
+    """
     code = constants = 0
     for section in ELFFile(io.BytesIO(object_bytes)).iter_sections():
         flags = section["sh_flags"]
         if not flags & SH_FLAGS.SHF_ALLOC or section["sh_type"] == "SHT_NOBITS":
+            continue
+        if section.name.endswith(SECTION_SUFFIX):
             continue
         if flags & SH_FLAGS.SHF_EXECINSTR:
             code += section["sh_size"]

@@ -4,8 +4,9 @@
     NAME_poll(task)                    busy, or the next stretch and the next segment; at last done
     NAME_finish(task)                  the same to the end, waiting
 
-`lepton_npu_task` (lepton/npu.h) begins with in, out, arena, the number of stretches that have been
-run, and the status of the newest segment.
+They lie in a section of their own, which linkers drop that drop what is not called
+(--gc-sections). `lepton_npu_task` (lepton/npu.h) begins with in, out, arena, the number of
+stretches that have been run, and the status of the newest segment.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,6 +17,8 @@ from lepton_cc.codegen.stretches import Stretch, stretches
 _OK, _BUSY, _NULL_ARGUMENT = 0, 1, -1
 _IN, _OUT, _ARENA, _STEP = range(4)
 
+# What the name of their section ends with.
+SECTION_SUFFIX = "_asynchronous"
 DECLARATIONS = (
     "declare i32 @lepton_npu_start(ptr, ptr, i32)",
     "declare i32 @lepton_npu_poll(ptr)",
@@ -43,6 +46,10 @@ def asynchronous_entry_points(
     ]
 
 
+def _section(name: str) -> str:
+    return f'section ".text.{name}{SECTION_SUFFIX}"'
+
+
 def _member(number: int, register: str) -> str:
     return f"  %{register} = getelementptr ptr, ptr %task, i32 {number}"
 
@@ -52,7 +59,8 @@ def _advance(
 ) -> str:
     """Runs the stretch that is next; busy if a segment follows."""
     lines = [
-        f"define internal i32 @{program.name}_advance(ptr %task, ptr %weights) #0 {{",
+        f"define internal i32 @{program.name}_advance(ptr %task, ptr %weights) #0 "
+        f"{_section(program.name)} {{",
         "entry:",
         _member(_STEP, "step.slot"),
         "  %step = load i32, ptr %step.slot",
@@ -87,7 +95,8 @@ def _advance(
 
 def _start(name: str, checks: Sequence[str]) -> str:
     lines = [
-        f"define i32 @{name}_start(ptr %task, ptr %in, ptr %out, ptr %arena) #0 {{",
+        f"define i32 @{name}_start(ptr %task, ptr %in, ptr %out, ptr %arena) #0 "
+        f"{_section(name)} {{",
         "check:",
         "  %no.task = icmp eq ptr %task, null",
         "  br i1 %no.task, label %bad.task, label %entry",
@@ -117,7 +126,7 @@ def _continuation(name: str, suffix: str, asked: str, *, repeats: bool) -> str:
         "end:",
     ]
     lines = [
-        f"define i32 @{name}_{suffix}(ptr %task) #0 {{",
+        f"define i32 @{name}_{suffix}(ptr %task) #0 {_section(name)} {{",
         "  br label %ask",
         "ask:",
         f"  %status = call i32 @lepton_npu_{asked}(ptr %task)",

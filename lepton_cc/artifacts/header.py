@@ -133,11 +133,7 @@ def header_text(
         stack_note=_PORTABLE_NOTE if portable else listed if builtins else "",
         task_stack=_task_stack(name, memory),
         flash=memory.flash_bytes,
-        flash_note=_PORTABLE_NOTE
-        if portable
-        else ", without the compiler's library"
-        if builtins
-        else "",
+        flash_note=_flash_note(program, builtins, portable=portable),
         pointer_assertion=""
         if portable
         else _POINTER_ASSERTION.format(
@@ -164,6 +160,13 @@ def header_text(
     if profiled and has_clock(program.target):
         parts.append(_RUN_PROFILED.format(name=name, num_layers=len(program.calls)))
     return "\n".join([*parts, _FOOT.format(guard=guard)])
+
+
+def _flash_note(program: Program, builtins: Sequence[str], *, portable: bool) -> str:
+    if portable:
+        return _PORTABLE_NOTE
+    of_run = "" if program.engine is None else f" of {program.name}_run"
+    return of_run + (", without the compiler's library" if builtins else "")
 
 
 def _task_stack(name: str, memory: MemoryReport) -> str:
