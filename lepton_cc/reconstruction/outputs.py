@@ -34,14 +34,15 @@ class FitOptions:
     """How long and how fast.
 
     num_macs: of the forward runs of all steps together. max_steps: but no more steps than that.
-    rate: of the first steps, in deviations of a layer's outputs. max_rounds: but no sample more
-    often than that. hints: what the errors of values inside count together, that of the output 1.
+    max_rounds: but no sample more often than that. rate: of the first steps, in deviations of a
+    layer's outputs, for each of the model's that the output misses at first: what is nearly right
+    moves little. hints: what the errors of values inside count together, that of the output 1.
     """
 
     num_macs: int = 10**12
     max_steps: int = 3000
     max_rounds: int = 40
-    rate: float = 2e-3
+    rate: float = 8e-3
     hints: float = 1.0
 
 
@@ -156,6 +157,7 @@ class _Fit:
         constants = dict(self._block.constants)
         before = self._error(constants)
         whitened = self._whitened()
+        rate = self._options.rate * min(1.0, before**0.5)
         adam = _Adam()
         generator = np.random.default_rng(_SEED)
         order = np.zeros(0, np.int64)
@@ -166,7 +168,7 @@ class _Fit:
             warm = min(1.0, (step + 1) / (0.02 * self.num_steps + 1))
             fall = 0.5 * (1 + float(np.cos(np.pi * step / self.num_steps)))
             gradients = self._gradients(constants, chosen)
-            adam.rate = self._options.rate * warm * fall
+            adam.rate = rate * warm * fall
             adam.count += 1
             for value, op in self._layers.items():
                 _move(constants, gradients, op, whitened[value], adam)

@@ -6,8 +6,10 @@ import pytest
 from lepton_cc.ir.graph import Graph
 from lepton_cc.ir.interpreter import interpret
 from lepton_cc.passes.prune.contraction_weights import prunable_layers, with_constants
-from lepton_cc.pruning.options import PruneResult
+from lepton_cc.pruning.options import PruneOptions, PruneResult
+from lepton_cc.pruning.prune import prune_prepared
 from lepton_cc.pruning.prune_channels import prune_channels
+from lepton_cc.reconstruction.outputs import FitOptions
 from tests.lepton_cc.reconstruction.small_networks import residual_network, samples_of
 
 
@@ -48,3 +50,16 @@ def test_what_each_group_costs_never_falls(pruned: PruneResult) -> None:
     for one in pruned.sensitivities:
         assert list(one.errors) == sorted(one.errors)
         assert len(one.errors) == len(one.levels)
+
+
+def test_a_fit_gives_back_part_of_what_channels_took() -> None:
+    original = residual_network(seed=4)
+    options = PruneOptions(0.25, channels=True, fit=FitOptions(max_steps=60))
+    result = prune_prepared(original, original, samples_of(original, 120), options)
+    fit = result.fit
+    assert fit is not None
+    assert fit.error is not None
+    assert fit.error_before is not None
+    assert fit.error < 0.8 * fit.error_before
+    assert set(result.kept) >= {"stem", "stem_relu", "total_relu"}
+    assert all(len(channels) == 6 for channels in result.kept.values())
