@@ -22,7 +22,8 @@ from lepton_cc.codegen.kernel.ir import (
     Var,
 )
 from lepton_cc.codegen.llvm import types
-from lepton_cc.codegen.llvm.expressions import ExpressionEmitter, Operand
+from lepton_cc.codegen.llvm.expressions import ExpressionEmitter
+from lepton_cc.codegen.llvm.instructions import Operand
 from lepton_cc.ir.diagnostics import InternalError
 from lepton_cc.ir.dtype import DType
 

@@ -4,9 +4,8 @@ Inside a vector loop an expression that differs between lanes becomes a vector; 
 stays scalar until it meets a vector.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from lepton_cc.codegen.kernel.affine import coefficient
 from lepton_cc.codegen.kernel.ir import (
@@ -29,7 +28,6 @@ from lepton_cc.codegen.kernel.ir import (
     NarrowingCast,
     PackedWord,
     Saturate,
-    ScalarType,
     Select,
     Unary,
     UnaryOp,
@@ -39,21 +37,12 @@ from lepton_cc.codegen.kernel.ir import (
     is_unsigned,
 )
 from lepton_cc.codegen.llvm import types
+from lepton_cc.codegen.llvm.instructions import InstructionWriter, Operand
 from lepton_cc.codegen.llvm.pack import LANES as PACKED_LANES
 from lepton_cc.codegen.llvm.pack import packed_bytes
 from lepton_cc.ir.diagnostics import InternalError
 from lepton_cc.ir.dtype import DType, integer_bounds
 from lepton_cc.ir.target import Target
-
-
-@dataclass(frozen=True, slots=True)
-class Operand:
-    """An SSA value or a literal: its text, its kernel type and its lanes (1: scalar)."""
-
-    text: str
-    type: ScalarType
-    lanes: int = 1
-
 
 _INTEGER_OPS = {
     BinaryOp.ADD: ("add", "add"),
@@ -110,24 +99,19 @@ _FLOAT_INTRINSICS = {
 }
 
 
-class ExpressionEmitter:
-    """Emits instructions into one LLVM function; collects the intrinsics that it declares."""
+class ExpressionEmitter(InstructionWriter):
+    """Emits the instructions of expressions into one LLVM function."""
 
     def __init__(self, target: Target, pointers: Mapping[Buffer, str]) -> None:
-        self._target = target
+        super().__init__(target)
         self._pointers = dict(pointers)
-        self._lines: list[str] = []
-        self._entry: list[str] = []
-        self._counter = 0
         self._values: dict[Var, Operand] = {}
         self._constants: dict[Var, int] = {}
         self._lane: tuple[Var, int] | None = None
         # The lane of a vector loop whose scalars are being made.
         self._one_lane: int | None = None
         self._memo: dict[int, Operand] = {}
-        self._block = "entry"
         self._matrices: dict[Matrix, int] = {}
-        self.intrinsics: set[str] = set()
 
     # Lanes and unrolled variables
 
@@ -196,33 +180,6 @@ class ExpressionEmitter:
         with self._bound(lane, number):
             yield
         self._lane, self._memo, self._one_lane = saved_lane, saved_memo, None
-
-    def _extract(self, value: Operand, number: int) -> Operand:
-        kind = self._type_text(value.type, value.lanes)
-        text = self._line(f"extractelement {kind} {value.text}, i32 {number}")
-        return Operand(text, value.type)
-
-    def _insert(self, into: Operand, element: Operand, number: int) -> Operand:
-        wide = self._type_text(into.type, into.lanes)
-        narrow = self._type_text(into.type, 1)
-        text = self._line(
-            f"insertelement {wide} {into.text}, {narrow} {element.text}, i32 {number}"
-        )
-        return Operand(text, into.type, into.lanes)
-
-    def _splat(self, value: Operand, lanes: int) -> Operand:
-        if value.lanes == lanes:
-            return value
-        wide = self._type_text(value.type, lanes)
-        if not value.text.startswith("%"):
-            narrow = self._type_text(value.type, 1)
-            elements = ", ".join([f"{narrow} {value.text}"] * lanes)
-            return Operand(f"<{elements}>", value.type, lanes)
-        first = self._insert(Operand("poison", value.type, lanes), value, 0)
-        text = self._line(
-            f"shufflevector {wide} {first.text}, {wide} poison, <{lanes} x i32> zeroinitializer"
-        )
-        return Operand(text, value.type, lanes)
 
     # Expressions
 
@@ -329,20 +286,6 @@ class ExpressionEmitter:
         order = [16 * part + at for part in range(lanes // 4) for at in _transposed(4, 4)]
         fields = self._permuted("i8", 4 * lanes, fields, order)
         return Operand(self._line(f"bitcast {narrow} {fields} to {whole}"), expr.type, lanes)
-
-    def _permuted(self, element: str, width: int, value: str, order: Iterable[int]) -> str:
-        """The elements of a vector of `width` in an order."""
-        vector = f"<{width} x {element}>"
-        return self._line(
-            f"shufflevector {vector} {value}, {vector} poison, <{width} x i32> <{_mask(order)}>"
-        )
-
-    def _shuffled(self, element: str, width: int, lhs: str, rhs: str, order: Iterable[int]) -> str:
-        """The elements of two vectors of `width` in an order."""
-        vector = f"<{width} x {element}>"
-        return self._line(
-            f"shufflevector {vector} {lhs}, {vector} {rhs}, <{2 * width} x i32> <{_mask(order)}>"
-        )
 
     def _emit_dot(self, expr: Dot) -> Operand:
         lhs, rhs, addend = self._aligned(expr.lhs, expr.rhs, expr.addend)
@@ -462,12 +405,6 @@ class ExpressionEmitter:
             mnemonic = "zext" if is_unsigned(source) else "sext"
         return self._converted(mnemonic, operand, target)
 
-    def _converted(self, mnemonic: str, operand: Operand, target: ScalarType) -> Operand:
-        source_text = self._type_text(operand.type, operand.lanes)
-        target_text = self._type_text(target, operand.lanes)
-        text = self._line(f"{mnemonic} {source_text} {operand.text} to {target_text}")
-        return Operand(text, target, operand.lanes)
-
     def _static(self, expr: Expr) -> int | None:
         """The value of an index expression that is known while emitting."""
         if isinstance(expr, Const):
@@ -494,45 +431,10 @@ class ExpressionEmitter:
             return None
         return self._static(expr.on_true if _COMPARE[condition.op](lhs, rhs) else expr.on_false)
 
-    # Text
-
-    def _type_text(self, type_: ScalarType, lanes: int) -> str:
-        return types.vector(types.scalar(type_, self._target.pointer_bits), lanes)
-
-    def _intrinsic(
-        self, name: str, type_: ScalarType, lanes: int, operands: int, extra: str = ""
-    ) -> str:
-        kind = self._type_text(type_, lanes)
-        element = {"float": "f32", "double": "f64"}.get(
-            types.scalar(type_, self._target.pointer_bits),
-            types.scalar(type_, self._target.pointer_bits),
-        )
-        suffix = element if lanes == 1 else f"v{lanes}{element}"
-        function = f"@llvm.{name}.{suffix}"
-        self.intrinsics.add(f"declare {kind} {function}({', '.join([kind] * operands)}{extra})")
-        return function
-
-    def _line(self, text: str) -> str:
-        self._counter += 1
-        name = f"%v{self._counter}"
-        self._lines.append(f"  {name} = {text}")
-        return name
-
-    def _terminate(self, text: str) -> None:
-        self._lines.append(f"  {text}")
-
-    def _label(self, name: str) -> None:
-        self._lines.append(f"{name}:")
-        self._block = name
-
 
 def _transposed(rows: int, columns: int) -> tuple[int, ...]:
     """Element numbers of a matrix in the order of its columns."""
     return tuple(row * columns + column for column in range(columns) for row in range(rows))
-
-
-def _mask(order: Iterable[int]) -> str:
-    return ", ".join(f"i32 {number}" for number in order)
 
 
 _COMPARE = {
