@@ -8,6 +8,8 @@ import pytest
 
 from examples.firmware_npu import generate
 from lepton_cc.codegen.npu.isa.faults import Fault
+from lepton_cc.codegen.targets.loader import load_target
+from lepton_cc.compiler import CompileOptions, compile_model
 from tests.runtime_c.npu_driver.bindings import (
     ARITHMETIC,
     INCLUDES,
@@ -20,6 +22,7 @@ from tests.runtime_c.npu_driver.bindings import (
 )
 from tests.runtime_c.npu_driver.payloads import sample
 
+DIGITS = Path(generate.__file__).parent / "digits.onnx"
 MACS = 64
 SANITIZERS = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
@@ -79,9 +82,15 @@ def test_thousands_of_mutations(fuzzer: Path, tmp_path: Path) -> None:
 
 
 def test_mutations_of_a_compiled_model(fuzzer: Path, tmp_path: Path) -> None:
-    generate.generate(tmp_path / "digits")
-    found = _fuzz(fuzzer, tmp_path / "digits" / "digits.lpt", 4, 4000, 256)
+    """Its second stream tests each layer."""
+    options = CompileOptions(load_target("lepton-npu"), self_test=True)
+    engine = compile_model(DIGITS, options).program.engine
+    assert engine is not None
+    path = tmp_path / "digits.lpt"
+    path.write_bytes(engine.payload)
+    found = _fuzz(fuzzer, path, 4, 4000, 256)
     _check(found, 4000)
+    assert found["ERROR_TEST_MISMATCH"] > 0
 
 
 @pytest.mark.slow
