@@ -19,19 +19,22 @@ from lepton_cc.train.distillation_loss import (
 )
 from lepton_cc.train.graph_module import GraphModule
 from lepton_cc.train.lepton_optimizer import LeptonOptimizer
+from lepton_cc.train.whitened_weights import WhitenedWeights
 
 _WARM_UP_SHARE = 0.05
+# Samples whose moments whiten the layers.
+_NUM_WHITENED = 256
 # Of parameters that are zero at first.
 _SMALLEST_SIZE = 1e-3
 # Learned scales are logarithms, whose steps are relative as they are.
-_SHARE_OF_SCALES = 0.1
+_SHARE_OF_SCALES = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """How long and how fast to train: Adam, its rate rising at first, then falling as a cosine.
 
-    learning_rate: the largest step of a weight, as a share of its tensor's root mean square.
+    learning_rate: the largest step of a weight, in deviations of its layer's outputs.
     label_weight: the share of the labels' loss, if there are labels. hint_weight: what the values
     inside count that original and student both have. bfloat16: products in that type, as long as
     nothing is rounded to integers: faster on processors that have it. The same seed gives the same
@@ -40,7 +43,7 @@ class Schedule:
 
     epochs: int = 30
     batch: int = 64
-    learning_rate: float = 1e-2
+    learning_rate: float = 2e-3
     temperature: float = 4.0
     label_weight: float = 0.3
     hint_weight: float = 20.0
@@ -103,6 +106,7 @@ def train(
 
 class _Training:
     def __init__(self, original: Graph, student: Graph, lesson: Lesson, schedule: Schedule) -> None:
+        self._graph = student
         self._teacher, self._student = GraphModule(original), GraphModule(student)
         classifies = lesson.labels is not None
         compared = compared_values(original, classifies=classifies)
@@ -126,7 +130,8 @@ class _Training:
         self, scheme: WeightScheme | None, progress: Callable[[str], None] | None
     ) -> tuple[Graph, TrainingRecord]:
         schedule, count = self._schedule, len(self._lesson.inputs[0])
-        adam = torch.optim.Adam(_groups(self._student, schedule.learning_rate))
+        whitened = WhitenedWeights(self._graph, self._student, self._some_inputs())
+        adam = torch.optim.Adam(_groups(whitened, schedule.learning_rate))
         optimizer = LeptonOptimizer(self._student.parameters(), adam)
         if scheme is not None:
             optimizer.quantize(scheme, schedule.learning_rate * _SHARE_OF_SCALES)
@@ -139,11 +144,13 @@ class _Training:
         for epoch in range(schedule.epochs):
             total = 0.0
             for chosen in torch.randperm(count, generator=self._generator).split(schedule.batch):
-                optimizer.zero_grad()
+                self._student.zero_grad()
                 with torch.autocast("cpu", torch.bfloat16, enabled=narrow):
                     loss = self._loss(chosen)
                 loss.backward()
+                whitened.pull()
                 optimizer.step()
+                whitened.push()
                 rates.step()
                 total += float(loss.detach()) * len(chosen)
             losses.append(total / count)
@@ -151,6 +158,12 @@ class _Training:
                 progress(f"epoch {epoch + 1} of {schedule.epochs}, loss {losses[-1]:.4f}")
         self._student.eval()
         return self._student.quantized_graph(), self._record(losses)
+
+    def _some_inputs(self) -> list[torch.Tensor]:
+        """Samples at even distances, by which layers are whitened."""
+        count = len(self._lesson.inputs[0])
+        chosen = torch.linspace(0, count - 1, min(count, _NUM_WHITENED)).round().long()
+        return [one[chosen] for one in self._lesson.inputs]
 
     def _loss(self, chosen: torch.Tensor) -> torch.Tensor:
         inputs = [one[chosen] for one in self._lesson.inputs]
@@ -211,16 +224,17 @@ class _Training:
         )
 
 
-def _groups(module: GraphModule, rate: float) -> list[dict[str, object]]:
-    """A group for each parameter, its rate relative to the root mean square of what is not zero.
+def _groups(whitened: WhitenedWeights, rate: float) -> list[dict[str, object]]:
+    """Coordinates at the rate itself, others relative to the root mean square of each tensor.
 
-    Folded batch normalizations and unscaled inputs leave weights of very different size, while Adam
-    moves all by the same amount. Shazeer and Stern, Adafactor (2018), section 8.
+    Adam moves all elements by the same amount, whatever their size. Shazeer and Stern, Adafactor
+    (2018), section 8.
     """
     groups: list[dict[str, object]] = []
-    for one in module.trained.parameters():
-        squares = one.detach().square()
-        size = math.sqrt(float(squares.sum()) / max(int((squares > 0).sum()), 1))
+    if coordinates := whitened.coordinates():
+        groups.append({"params": coordinates, "lr": rate})
+    for one in whitened.others:
+        size = math.sqrt(float(one.detach().square().mean()))
         groups.append({"params": [one], "lr": rate * max(size, _SMALLEST_SIZE)})
     return groups
 

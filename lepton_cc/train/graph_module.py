@@ -123,6 +123,10 @@ class GraphModule(nn.Module):
         wide = (layer.op.inputs[1] for layer in layers if layer.num_rows >= FEWEST_ROWS)
         return [self.trained[_key(value.name)] for value in wide]
 
+    def parameter(self, value: Value) -> nn.Parameter | None:
+        """The parameter that a constant has become; None if it is not trained."""
+        return self.trained[_key(value.name)] if value in self._trained else None
+
     def array(self, value: Value) -> Array:
         """A constant as it is now."""
         found: Array = self._tensor(value).detach().numpy().copy()
