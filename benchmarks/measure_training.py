@@ -48,7 +48,7 @@ def _images(
         sparsity,
         scheme=WeightScheme(bits) if bits else None,
         labels="y",
-        schedule=Schedule(epochs),
+        schedule=Schedule(epochs, bfloat16=not bits),
         augmentation=Augmentation(flip=True, shift=2),
         form=ArrayForm(1.0),
     )
@@ -56,10 +56,9 @@ def _images(
 
 RESNET, TRAINING_DATA = "ic_resnet8_fp32", "ic_train_subset"
 RECIPES = (
-    Recipe("80 % zeros", RESNET, TRAINING_DATA, _images(20, sparsity=0.8)),
-    Recipe("half the MACs", RESNET, TRAINING_DATA, _images(30, student=0.5)),
+    Recipe("80 % zeros", RESNET, TRAINING_DATA, _images(40, sparsity=0.8)),
+    Recipe("half the MACs", RESNET, TRAINING_DATA, _images(40, student=0.5)),
     Recipe("w4a8", RESNET, TRAINING_DATA, _images(6, bits="w4a8")),
-    Recipe("80 % zeros, w4a8", RESNET, TRAINING_DATA, _images(20, sparsity=0.8, bits="w4a8")),
     Recipe(
         "autoencoder w4a8",
         "ad_autoencoder_fp32",

@@ -62,10 +62,10 @@ if TYPE_CHECKING:
 @click.option("--batch", default=64, show_default=True, metavar="N", help="Samples in a step.")
 @click.option(
     "--learning-rate",
-    default=0.01,
+    default=0.002,
     show_default=True,
     metavar="X",
-    help="The largest step of a weight, as a share of its tensor's root mean square.",
+    help="The largest step of a weight, in deviations of its layer's outputs.",
 )
 @click.option(
     "--temperature",
