@@ -303,6 +303,38 @@ def test_a_smaller_student_is_distilled(torch: Any, project_root: Path, tmp_path
     assert abs(np.mean(right) - stage["accuracy"]) <= 0.03
 
 
+def test_gradients_are_those_of_the_coordinates(torch: Any) -> None:
+    from lepton_cc.train.graph_module import GraphModule
+    from lepton_cc.train.whitened_weights import WhitenedWeights
+
+    graph = OPS["grouped"]
+    module = GraphModule(graph)
+    x = torch.from_numpy(normal(20, *IMAGE[1:]) + 3)
+    weights, bias = module.prunable_weights()[0], module.trained["%c-1"]
+    with torch.no_grad():
+        weights[0, 0] = 0.0
+    whitened = WhitenedWeights(module.float_graph(), module, [x])
+    assert whitened.others == []
+    before = weights.detach().clone(), bias.detach().clone()
+    torch.square(module(x)[0]).sum().backward()
+    whitened.pull()
+    whitened.push()
+    torch.testing.assert_close((weights, bias), before)
+    coordinates = whitened.coordinates()
+    moves = [torch.from_numpy(normal(*one.shape)) for one in coordinates]
+    with torch.no_grad():
+        for one, move in zip(coordinates, moves, strict=True):
+            one.add_(move)
+    whitened.push()
+    along = sum(
+        float((one.grad * move).sum()) for one, move in zip(coordinates, moves, strict=True)
+    )
+    pairs = zip((weights, bias), before, strict=True)
+    moved = sum(float((now.grad * (now.detach() - then)).sum()) for now, then in pairs)
+    assert moved == pytest.approx(along, rel=1e-3)
+    assert not weights[0, 0].any()
+
+
 def test_the_same_seed_gives_the_same_student(torch: Any, project_root: Path) -> None:
     from lepton_cc.train.augmentation import Augmentation
     from lepton_cc.train.distillation import Lesson, Schedule, train
