@@ -21,7 +21,7 @@ from lepton_cc.levels import BEFORE_QUANTIZATION
 from lepton_cc.low_rank.options import LowRankLayer, LowRankOptions, LowRankResult
 from lepton_cc.passes.low_rank.allocate import Choices, allocate
 from lepton_cc.passes.low_rank.candidates import Candidate, candidates, has_paying_plan
-from lepton_cc.passes.low_rank.fit import FactorFit
+from lepton_cc.passes.low_rank.fit import FactorFit, judged_fit
 from lepton_cc.passes.low_rank.form import Cost, Plan, composed, cost, possible_forms
 from lepton_cc.passes.low_rank.sensitivity import sensitivities
 from lepton_cc.passes.low_rank.split import split
@@ -163,9 +163,9 @@ def _choices(
     # Depth does not matter yet: as few runs of the samples as memory allows.
     for stage in by_depth(graph, [layer.op for layer in layers], max_stages=1):
         run = inner_run(graph, [value for op in stage for value in (op.inputs[0], op.result)])
-        for op, moments in _observed(stage, run, run, data).items():
+        for op, halves in _observed(stage, run, run, data).items():
             name = op.result.name
-            fit = FactorFit(op, matrices(op, arrays[op.inputs[1]]), moments)
+            fit = judged_fit(op, matrices(op, arrays[op.inputs[1]]), halves)
             found[name] = candidates(op, fit, options.max_error)
             plans = [one for one in found[name] if one.plan is not None and one.error > 0]
             if plans:
@@ -202,14 +202,14 @@ def _wanted(original: Graph, given: Graph, names: Sequence[str]) -> InnerRun:
 
 def _observed(
     ops: Sequence[Op], given: InnerRun, wanted: InnerRun, data: CalibrationData
-) -> Mapping[Op, FitMoments]:
-    """Moments of what ops read and should give, in one run of the samples."""
+) -> Mapping[Op, tuple[FitMoments, FitMoments]]:
+    """Moments, in two halves, of what ops read and should give, in one run of the samples."""
     sums = {op: OutputMoments(op, data.num_samples) for op in ops}
     for sample in data.samples():
         values, goals = given(sample), wanted(sample)
         for op, one in sums.items():
             one.observe(values[op.inputs[0].name], goals[op.result.name])
-    return {op: one.moments() for op, one in sums.items()}
+    return {op: one.halves() for op, one in sums.items()}
 
 
 class _Factorization:
@@ -240,8 +240,8 @@ class _Factorization:
             if not ops:
                 continue
             run = inner_run(self._graph, [op.inputs[0] for op in ops])
-            for op, moments in _observed(ops, run, self._wanted, self._data).items():
-                self._solve(op, moments)
+            for op, halves in _observed(ops, run, self._wanted, self._data).items():
+                self._solve(op, halves)
         records = tuple(self._record(layer) for layer in self._layers)
         return LowRankResult(self._prepared, self._graph, records)
 
@@ -260,23 +260,23 @@ class _Factorization:
         candidate = self._chosen.get(name)
         return None if candidate is None else candidate.plan
 
-    def _solve(self, op: Op, moments: FitMoments) -> None:
+    def _solve(self, op: Op, halves: tuple[FitMoments, FitMoments]) -> None:
         arrays = constant_arrays(self._graph)
         weights = matrices(op, arrays[op.inputs[1]])
         plan = self._plan(op.result.name)
         if plan is None:
             bias = arrays[op.inputs[2]] if len(op.inputs) > 2 else None
-            solved = fit_layer(weights, bias, moments)
+            solved = fit_layer(weights, bias, halves)
             changed = {op.inputs[1]: from_matrices(op, solved.weights)}
             if solved.bias is not None:
                 changed[op.inputs[2]] = solved.bias.astype(np.float32)
             self._graph = with_constants(self._graph, changed)
             self._errors[op.result.name] = solved.error
             return
-        fit = FactorFit(op, weights, moments)
+        fit = judged_fit(op, weights, halves)
         made = fit.factors(plan, _SWEEPS)
         full = composed(op, plan, made)
-        self._graph = split(self._graph, op, plan, made, moments.best_bias(full))
+        self._graph = split(self._graph, op, plan, made, fit.moments.best_bias(full))
         self._errors[op.result.name] = fit.moments.relative_error(full)
 
     def _record(self, layer: _Layer) -> LowRankLayer:

@@ -87,12 +87,14 @@ def reconstruct_layers(
             for layer in layers:
                 sums[layer.name].observe(given[layer.op.inputs[0].name], goals[layer.name])
         for layer in layers:
-            graph, records[layer.name] = _fitted(graph, layer, sums[layer.name].moments())
+            graph, records[layer.name] = _fitted(graph, layer, sums[layer.name].halves())
     return Reconstruction(graph, tuple(records.values()))
 
 
-def _fitted(graph: Graph, layer: PrunableLayer, moments: FitMoments) -> tuple[Graph, FittedLayer]:
-    fit = fit_layer(matrices(layer.op, layer.weights), layer.bias, moments)
+def _fitted(
+    graph: Graph, layer: PrunableLayer, halves: tuple[FitMoments, FitMoments]
+) -> tuple[Graph, FittedLayer]:
+    fit = fit_layer(matrices(layer.op, layer.weights), layer.bias, halves)
     arrays = {layer.op.inputs[1]: from_matrices(layer.op, fit.weights)}
     if fit.bias is not None:
         arrays[layer.op.inputs[2]] = fit.bias.astype("float32")

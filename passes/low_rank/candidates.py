@@ -14,7 +14,7 @@ from lepton_cc.passes.low_rank.form import Cost, Form, Plan, composed, cost, pos
 # A split layer costs a kernel and a buffer more: it must save this share of MACs and of bytes.
 LEAST_SAVING = 0.1
 # Plans of a form whose error has to be tried out, and sweeps of refinement for each.
-_NUM_TRIED, _SWEEPS = 6, 1
+_NUM_TRIED, _SWEEPS = 10, 1
 
 
 @dataclass(frozen=True, slots=True)

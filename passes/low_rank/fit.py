@@ -15,22 +15,29 @@ import numpy as np
 from lepton_cc.ir.graph import Op
 from lepton_cc.ir.tensor import Array
 from lepton_cc.passes.low_rank.alternate import alternate
-from lepton_cc.passes.low_rank.form import EXPRESSIONS, Form, Plan
+from lepton_cc.passes.low_rank.form import EXPRESSIONS, Form, Plan, composed
+from lepton_cc.passes.reconstruct.damping import DAMPINGS, chosen_damping
 from lepton_cc.passes.reconstruct.least_squares import damped, ridge_target
-from lepton_cc.passes.reconstruct.output_moments import FitMoments
+from lepton_cc.passes.reconstruct.output_moments import FitMoments, merged
+
+# Of the ranks, the one with which damping is tried.
+_TRIED_SHARE = 4
 
 
 class FactorFit:
     """Everything that is asked of one layer: errors by rank, and factors of a plan.
 
-    weights: f64[G, K, O] as they are; moments: of what is read and what is wanted.
+    weights: f64[G, K, O] as they are; moments: of what is read and what is wanted; damping: the
+    share of the mean variance that is added to that of every direction.
     """
 
-    def __init__(self, op: Op, weights: Array, moments: FitMoments) -> None:
+    def __init__(
+        self, op: Op, weights: Array, moments: FitMoments, damping: float = DAMPINGS[0]
+    ) -> None:
         self._op = op
         self.moments = moments.centered()
-        self._gram = damped(self.moments.gram)
-        self._weights = ridge_target(weights, self.moments)
+        self._gram = damped(self.moments.gram, damping)
+        self._weights = ridge_target(weights, self.moments, damping)
         product = self._weights.transpose(0, 2, 1) @ self._gram @ self._weights
         values, vectors = np.linalg.eigh(product)
         self._powers = np.maximum(values[:, ::-1], 0.0)
@@ -110,6 +117,16 @@ class FactorFit:
         across = self._weights[0].reshape(-1, channels, outputs)
         core = np.einsum("dp,cd,tco,oq->tpq", kept, root.T, across, last, optimize=True)
         return first, core, np.ascontiguousarray(last.T)
+
+
+def judged_fit(op: Op, weights: Array, halves: tuple[FitMoments, FitMoments]) -> FactorFit:
+    """The fit on both halves, damped so that truncation of either serves the other best."""
+    plan = Plan(Form.OUTPUT, (max(1, min(weights.shape[1:]) // _TRIED_SHARE),))
+
+    def solve(moments: FitMoments, damping: float) -> Array:
+        return composed(op, plan, FactorFit(op, weights, moments, damping).factors(plan, 0))
+
+    return FactorFit(op, weights, merged(*halves), chosen_damping(halves, solve))
 
 
 def _even(rank: int) -> Array:

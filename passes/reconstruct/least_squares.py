@@ -5,10 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lepton_cc.ir.tensor import Array
-from lepton_cc.passes.reconstruct.output_moments import FitMoments
-
-# Share of the mean variance that is added to all: it ties down what the samples say nothing of.
-_DAMPING = 1e-3
+from lepton_cc.passes.reconstruct.damping import chosen_damping
+from lepton_cc.passes.reconstruct.output_moments import FitMoments, merged
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +20,7 @@ class LinearFit:
 
 
 def fit_layer(
-    weights: Array, bias: Array | None, moments: FitMoments, *, damping: float = _DAMPING
+    weights: Array, bias: Array | None, halves: tuple[FitMoments, FitMoments]
 ) -> LinearFit:
     """Weights and bias that miss the least of y; the zeros of `weights` [G, K, O] stay.
 
@@ -30,27 +28,36 @@ def fit_layer(
     what is read and C of it with what is wanted, over the rows that are not zero (Hoerl and
     Kennard, Ridge Regression, 1970). Columns with the same zeros are solved together.
     """
+
+    def solve(moments: FitMoments, damping: float) -> Array:
+        return _solved(weights, moments.centered(), damping)
+
+    damping, moments = chosen_damping(halves, solve), merged(*halves)
     used = moments if bias is None else moments.centered()
-    hessian, target = _normal_equations(weights, used, damping)
-    solved = np.stack(
-        [
-            _masked(one, goal, given != 0)
-            for one, goal, given in zip(hessian, target, weights, strict=True)
-        ]
-    )
+    solved = _solved(weights, used, damping)
     before = _error_with_bias(weights, bias, moments)
     found = None if bias is None else moments.best_bias(solved)
     return LinearFit(solved, found, before, used.relative_error(solved))
 
 
-def damped(gram: Array, damping: float = _DAMPING) -> Array:
+def _solved(weights: Array, used: FitMoments, damping: float) -> Array:
+    hessian, target = _normal_equations(weights, used, damping)
+    return np.stack(
+        [
+            _masked(one, goal, given != 0)
+            for one, goal, given in zip(hessian, target, weights, strict=True)
+        ]
+    )
+
+
+def damped(gram: Array, damping: float) -> Array:
     """[G, K, K] with a small multiple of the mean variance added to it: positive definite."""
     size = gram.shape[-1]
     variance = np.einsum("gkk->g", gram)[:, None, None] / size
     return np.asarray(gram + damping * np.where(variance > 0, variance, 1.0) * np.eye(size))
 
 
-def ridge_target(weights: Array, moments: FitMoments, damping: float = _DAMPING) -> Array:
+def ridge_target(weights: Array, moments: FitMoments, damping: float) -> Array:
     """The weights [G, K, O] without zeros that miss the least of y, near to the given ones."""
     return np.linalg.solve(*_normal_equations(weights, moments, damping))
 

@@ -14,7 +14,7 @@ from lepton_cc.ir.tensor import Array
 from lepton_cc.passes.quantize.layer_moments import grouped_weights, ungrouped_weights, window_rows
 
 # Elements of windows that are gathered before they are multiplied.
-_BUFFER_ELEMENTS = 1 << 20
+_BUFFER_ELEMENTS = 1 << 19
 # Rows of a sample that are taken in any case, and those that all samples together should give.
 _FEWEST_ROWS, _ENOUGH_ROWS = 16, 1 << 15
 
@@ -58,38 +58,68 @@ class FitMoments:
         return np.asarray(left.reshape(-1))
 
 
+def merged(one: FitMoments, other: FitMoments) -> FitMoments:
+    """The moments of both together."""
+    count = max(one.num_positions + other.num_positions, 1)
+    first, second = one.num_positions / count, other.num_positions / count
+    return FitMoments(
+        one.gram * first + other.gram * second,
+        one.cross * first + other.cross * second,
+        one.mean_x * first + other.mean_x * second,
+        one.mean_y * first + other.mean_y * second,
+        one.power * first + other.power * second,
+        one.num_positions + other.num_positions,
+    )
+
+
 class OutputMoments:
     """Takes in samples one after the other; its memory does not grow with their number.
 
     Of large maps every n-th position is taken, from another one on for each sample, so that
-    `num_samples` of them make enough rows and not many more.
+    `num_samples` of them make enough rows and not many more. Every other sample goes to another
+    half, so that what one half was fitted to can be judged by the other.
     """
 
     def __init__(self, op: Op, num_samples: int) -> None:
-        self._op = op
-        weights = op.inputs[1].type.dims
-        self._groups = op.kind.groups if isinstance(op.kind, Conv) else 1
-        depth, outputs = math.prod(weights[:-1]), weights[-1] // self._groups
-        positions = op.result.type.num_elements // weights[-1]
+        positions = op.result.type.num_elements // op.inputs[1].type.dims[-1]
         wanted = max(_FEWEST_ROWS, _ENOUGH_ROWS // max(num_samples, 1))
-        self._every = max(1, positions // wanted)
-        self._first = 0
-        self._gram = np.zeros((self._groups, depth, depth))
-        self._cross = np.zeros((self._groups, depth, outputs))
-        self._sum_x = np.zeros((self._groups, depth))
-        self._sum_y = np.zeros((2, self._groups, outputs))
+        self._op, self._every = op, max(1, positions // wanted)
+        self._groups = op.kind.groups if isinstance(op.kind, Conv) else 1
+        self._halves = _Sums(op, self._groups), _Sums(op, self._groups)
+        self._count = 0
+
+    def observe(self, x: Array, y: Array) -> None:
+        """Adds what the op reads, and what it should give."""
+        positions = slice(self._count // 2 % self._every, None, self._every)
+        rows = window_rows(self._op, x, positions)
+        wanted = y.reshape(-1, self._groups, y.shape[-1] // self._groups)[positions]
+        self._halves[self._count % 2].add(rows, np.ascontiguousarray(wanted.transpose(1, 0, 2)))
+        self._count += 1
+
+    def halves(self) -> tuple[FitMoments, FitMoments]:
+        """The means of every other sample so far, and of those between; one may be of none."""
+        first, second = self._halves
+        return first.moments(), second.moments()
+
+
+class _Sums:
+    """Sums over rows that are gathered before they are multiplied."""
+
+    def __init__(self, op: Op, groups: int) -> None:
+        weights = op.inputs[1].type.dims
+        depth, outputs = math.prod(weights[:-1]), weights[-1] // groups
+        self._gram = np.zeros((groups, depth, depth))
+        self._cross = np.zeros((groups, depth, outputs))
+        self._sum_x = np.zeros((groups, depth))
+        self._sum_y = np.zeros((2, groups, outputs))
         self._count = 0
         self._waiting: list[tuple[Array, Array]] = []
         self._num_waiting = 0
 
-    def observe(self, x: Array, y: Array) -> None:
-        """Adds what the op reads, and what it should give."""
-        positions = slice(self._first, None, self._every)
-        self._first = (self._first + 1) % self._every
-        rows = window_rows(self._op, x, positions)
-        wanted = y.reshape(-1, self._groups, y.shape[-1] // self._groups)[positions]
-        self._waiting.append((rows, np.ascontiguousarray(wanted.transpose(1, 0, 2))))
-        self._num_waiting += rows.size
+    def add(self, x: Array, y: Array) -> None:
+        """Rows x [G, P, K] and y [G, P, O]."""
+        self._waiting.append((x, y))
+        self._num_waiting += x.size
         if self._num_waiting >= _BUFFER_ELEMENTS:
             self._flush()
 
@@ -106,7 +136,7 @@ class OutputMoments:
         self._waiting, self._num_waiting = [], 0
 
     def moments(self) -> FitMoments:
-        """The means of all samples so far."""
+        """The means of all rows so far."""
         self._flush()
         count = max(self._count, 1)
         return FitMoments(

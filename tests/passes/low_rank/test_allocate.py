@@ -13,7 +13,7 @@ from lepton_cc.passes.low_rank.allocate import Budget, Choices, allocate
 from lepton_cc.passes.low_rank.candidates import Candidate, candidates, has_paying_plan
 from lepton_cc.passes.low_rank.fit import FactorFit
 from lepton_cc.passes.low_rank.form import Cost, Form, Plan
-from lepton_cc.passes.reconstruct.output_moments import OutputMoments, matrices
+from lepton_cc.passes.reconstruct.output_moments import OutputMoments, matrices, merged
 
 
 def _choices(name: str, error: float, weight: float = 1.0) -> Choices:
@@ -57,7 +57,7 @@ def _product(depth: int, outputs: int, rank: int) -> tuple[Op, FactorFit]:
     for _ in range(40):
         sample = random.normal(size=(4, depth)).astype(np.float32)
         sums.observe(sample, interpret(graph, {"x": sample})["y"])
-    return op, FactorFit(op, matrices(op, weights), sums.moments())
+    return op, FactorFit(op, matrices(op, weights), merged(*sums.halves()))
 
 
 def test_the_rank_of_the_weights_is_found() -> None:

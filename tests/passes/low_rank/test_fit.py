@@ -19,8 +19,9 @@ from lepton_cc.passes.low_rank.fit import FactorFit
 from lepton_cc.passes.low_rank.form import Form, Plan, composed, cost, factors, possible_forms
 from lepton_cc.passes.low_rank.split import split
 from lepton_cc.passes.prune.contraction_weights import constant_arrays
+from lepton_cc.passes.reconstruct.damping import DAMPINGS
 from lepton_cc.passes.reconstruct.least_squares import damped
-from lepton_cc.passes.reconstruct.output_moments import OutputMoments, matrices
+from lepton_cc.passes.reconstruct.output_moments import OutputMoments, matrices, merged
 
 
 def _layer(kind: Conv | MatMul, x: tuple[int, ...], weights: tuple[int, ...], seed: int) -> Graph:
@@ -49,7 +50,7 @@ def _fitted(graph: Graph, count: int = 24) -> tuple[Op, Array, FactorFit]:
     for x in _samples(graph, count):
         sums.observe(x, interpret(graph, {"x": x})["y"])
     weights = matrices(op, constant_arrays(graph)[op.inputs[1]])
-    return op, weights, FactorFit(op, weights, sums.moments())
+    return op, weights, FactorFit(op, weights, merged(*sums.halves()))
 
 
 def _full_rank(op: Op, form: Form) -> tuple[int, ...]:
@@ -116,7 +117,7 @@ def test_what_a_rank_misses_are_the_whitened_singular_values(
 ) -> None:
     graph = _layer(MatMul(), (rows, depth), (depth, outputs), seed)
     op, weights, fit = _fitted(graph)
-    gram = damped(fit.moments.gram)[0]
+    gram = damped(fit.moments.gram, DAMPINGS[0])[0]
     root = np.linalg.cholesky(gram).T
     values = np.linalg.svd(root @ weights[0], compute_uv=False) ** 2
     errors = fit.output_errors()
