@@ -41,7 +41,7 @@ class FitOptions:
 
     num_macs: int = 10**12
     max_steps: int = 3000
-    max_rounds: int = 40
+    max_rounds: int = 100
     rate: float = 8e-3
     hints: float = 1.0
 
