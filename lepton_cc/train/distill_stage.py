@@ -5,7 +5,7 @@ fewer channels; or another model with the same inputs and outputs.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -22,7 +22,7 @@ from lepton_cc.pruning.options import PruneOptions
 from lepton_cc.pruning.prune import prune
 from lepton_cc.train.augmentation import Augmentation
 from lepton_cc.train.distillation import Lesson, Schedule, TrainingRecord, train
-from lepton_cc.train.narrow_student import narrow_student, total_macs
+from lepton_cc.train.narrow_student import Student, narrow_student, total_macs
 from lepton_cc.train.torch_import import trainable_graph
 
 # Samples by which it is decided what goes.
@@ -50,7 +50,8 @@ class DistillStage:
 
     def run(self, graph: Graph, context: StageContext) -> StageResult:
         lesson = self._lesson(context)
-        student = self._student(graph, context, lesson)
+        begun = self._student(graph, context, lesson)
+        student, lesson = begun.graph, replace(lesson, channels=begun.channels)
         if self.student is None and not self.sparsity and self.scheme is None:
             raise UsageError("nothing would be smaller: give a student, a sparsity or integers")
         if self.sparsity:
@@ -74,13 +75,13 @@ class DistillStage:
             labels = torch.from_numpy(self.labels.astype(np.int64))
         return Lesson(tuple(inputs), labels, self.augmentation)
 
-    def _student(self, graph: Graph, context: StageContext, lesson: Lesson) -> Graph:
+    def _student(self, graph: Graph, context: StageContext, lesson: Lesson) -> Student:
         if self.student is None:
-            return graph
+            return Student(graph)
         if isinstance(self.student, Path):
             found = trainable_graph(self.student)
             _check_interface(context.original, found)
-            return found
+            return Student(found)
         if not 0 < self.student < 1:
             raise UsageError(f"student={self.student}: a share of multiply-adds is between 0 and 1")
         return narrow_student(graph, _some_samples(graph, lesson), self.student)

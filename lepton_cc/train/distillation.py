@@ -1,21 +1,22 @@
 """The training of a student by its teacher: batches, schedule, and what came of it."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 
 from lepton_cc.ir.diagnostics import UsageError
 from lepton_cc.ir.graph import Graph
+from lepton_cc.ir.tensor import Array
 from lepton_cc.passes.quantize.weight_rounding import WeightScheme
 from lepton_cc.train.augmentation import Augmentation
 from lepton_cc.train.distillation_loss import (
     compared_values,
     distillation_loss,
     hint_loss,
+    hints,
     label_loss,
-    shared_values,
 )
 from lepton_cc.train.graph_module import GraphModule
 from lepton_cc.train.lepton_optimizer import LeptonOptimizer
@@ -66,11 +67,15 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """Samples [n, *rest] of each input, their classes i64[n] if they are known."""
+    """Samples [n, *rest] of each input, their classes i64[n] if they are known.
+
+    channels: what a narrower student has of the original's values, see `hints`.
+    """
 
     inputs: tuple[torch.Tensor, ...]
     labels: torch.Tensor | None
     augmentation: Augmentation
+    channels: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +123,10 @@ class _Training:
             # Probabilities and logits do not compare; outputs do.
             self._taught, self._learned = list(original.outputs), list(student.outputs)
             self._are_logits = [False] * len(self._taught)
-        hints = shared_values(original, student)
         self._num_compared = len(self._taught)
-        self._taught += [value for value, _ in hints]
-        self._learned += [value for _, value in hints]
+        self._hints = hints(original, student, lesson.channels) if schedule.hint_weight else ()
+        self._taught += [hint.taught for hint in self._hints]
+        self._learned += [hint.learned for hint in self._hints]
         self._lesson, self._schedule = lesson, schedule
         self._generator = torch.Generator().manual_seed(schedule.seed)
         self._known: list[torch.Tensor] | None = None
@@ -167,10 +172,9 @@ class _Training:
 
     def _loss(self, chosen: torch.Tensor) -> torch.Tensor:
         inputs = [one[chosen] for one in self._lesson.inputs]
-        hinted = len(self._taught) > self._num_compared and self._schedule.hint_weight > 0
         if self._lesson.augmentation.changes:
             inputs = [self._lesson.augmentation(one, self._generator) for one in inputs]
-        if self._lesson.augmentation.changes or hinted:
+        if self._lesson.augmentation.changes or self._hints:
             taught = self._taught_by(inputs)
         else:
             taught = [one[chosen] for one in self._taught_by_all()]
@@ -179,9 +183,9 @@ class _Training:
         loss = distillation_loss(
             taught[:count], learned[:count], self._are_logits, schedule.temperature
         )
-        if hinted:
-            hints = hint_loss(taught[count:], learned[count:])
-            loss = loss + schedule.hint_weight * hints
+        if self._hints:
+            wanted = [h.of(one) for h, one in zip(self._hints, taught[count:], strict=True)]
+            loss = loss + schedule.hint_weight * hint_loss(wanted, learned[count:])
         if labels is None or not schedule.label_weight:
             return loss
         by_labels = label_loss(learned[0], labels[chosen])

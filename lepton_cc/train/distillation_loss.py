@@ -5,7 +5,8 @@ addition if they are known. Other outputs are compared by their squared differen
 inside that both have (Romero et al., 2015), from which little data teach much.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch.nn import functional
@@ -13,6 +14,7 @@ from torch.nn import functional
 from lepton_cc.ir.graph import Graph, Value
 from lepton_cc.ir.op_kind import Trait
 from lepton_cc.ir.ops.reduce import Softmax
+from lepton_cc.ir.tensor import Array
 
 
 def compared_values(graph: Graph, *, classifies: bool) -> tuple[tuple[Value, bool], ...]:
@@ -32,16 +34,37 @@ def compared_values(graph: Graph, *, classifies: bool) -> tuple[tuple[Value, boo
     return tuple(found)
 
 
-def shared_values(original: Graph, student: Graph) -> tuple[tuple[Value, Value], ...]:
-    """What contractions read in both graphs, of one name and type; not their inputs."""
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """A value inside of both graphs; `channels` of the original's if the student has fewer."""
+
+    taught: Value
+    learned: Value
+    channels: Array | None
+
+    def of(self, tensor: torch.Tensor) -> torch.Tensor:
+        """What the student is to give, of what the original gives."""
+        return tensor if self.channels is None else tensor[..., torch.from_numpy(self.channels)]
+
+
+def hints(original: Graph, student: Graph, channels: Mapping[str, Array]) -> tuple[Hint, ...]:
+    """What contractions read in both graphs, of one name; not their inputs.
+
+    channels: by the names of values that are narrower in the student, those of the original.
+    """
     known = {value.name: value for op in student.ops for value in op.results}
     computed = {op.result for op in original.ops if op.inputs}
     read = (op.inputs[0] for op in original.ops if Trait.CONTRACTION in op.kind.traits)
-    return tuple(
-        (value, known[value.name])
-        for value in dict.fromkeys(read)
-        if value in computed and known.get(value.name) == value
-    )
+    found = []
+    for value in dict.fromkeys(read):
+        learned = known.get(value.name)
+        if value not in computed or learned is None:
+            continue
+        if learned == value:
+            found.append(Hint(value, learned, None))
+        elif value.name in channels and learned.type.dims[-1] == len(channels[value.name]):
+            found.append(Hint(value, learned, channels[value.name]))
+    return tuple(found)
 
 
 def hint_loss(taught: Sequence[torch.Tensor], learned: Sequence[torch.Tensor]) -> torch.Tensor:

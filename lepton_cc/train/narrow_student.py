@@ -5,6 +5,9 @@ that the student can be taught what the original has there, and not only what it
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from lepton_cc.calibration.data import CalibrationData, calibration_data
 from lepton_cc.calibration.float_run import inner_run
@@ -28,12 +31,20 @@ _NUM_SHARES = 32
 _MOST_INSIDE = 0.75
 
 
+@dataclass(frozen=True, slots=True)
+class Student:
+    """A graph, and by the names of values that are narrower in it their channels of before."""
+
+    graph: Graph
+    channels: Mapping[str, Array] = field(default_factory=dict)
+
+
 def total_macs(graph: Graph) -> int:
     """Multiply-adds of one run."""
     return sum(map(num_macs, graph.ops))
 
 
-def narrow_student(graph: Graph, samples: Mapping[str, Array], share: float) -> Graph:
+def narrow_student(graph: Graph, samples: Mapping[str, Array], share: float) -> Student:
     """The graph with at most `share` of its multiply-adds, what reads fewer channels solved for.
 
     Every group that may lose channels loses the same share of them: first those that one layer
@@ -66,7 +77,7 @@ def narrow_student(graph: Graph, samples: Mapping[str, Array], share: float) -> 
 
 def _narrowed(
     graph: Graph, data: CalibrationData, groups: Sequence[ChannelGroup], counts: Sequence[int]
-) -> Graph:
+) -> Student:
     """The graph without so many channels of each group, those that are missed least."""
     layers = {layer.name: layer for layer in prunable_layers(graph)}
     readers = {name: layers[name] for group in groups for name in group.readers}
@@ -84,9 +95,14 @@ def _narrowed(
         gone.append(order[:count])
         narrowed = _zeroed(narrowed, group, gone[-1], moments)
     narrowed = reconstruct_layers(graph, narrowed, data).graph
+    stays: dict[str, Array] = {}
     for group, units in zip(groups, gone, strict=True):
         narrowed = without_channels(narrowed, group, units)
-    return narrowed
+        for unit in units:
+            for value, channels in group.units[unit].items():
+                mask = stays.setdefault(value.name, np.ones(value.type.dims[-1], bool))
+                mask[list(channels)] = False
+    return Student(narrowed, {name: np.flatnonzero(mask) for name, mask in stays.items()})
 
 
 def _zeroed(
