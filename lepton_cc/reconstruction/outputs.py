@@ -39,7 +39,7 @@ class FitOptions:
     moves little. hints: what the errors of values inside count together, that of the output 1.
     """
 
-    num_macs: int = 10**12
+    num_macs: int = 6 * 10**11
     max_steps: int = 3000
     max_rounds: int = 100
     rate: float = 8e-3
