@@ -27,8 +27,8 @@ class ConstantForm:
 
 def constant_form(layer: SparseLayer) -> ConstantForm | None:
     """The form of a layer; None if its taps are not the same for all pixels."""
-    segments, _, width = layer.weights.shape
-    if segments > 1:
+    width = layer.weights.shape[-1]
+    if layer.is_padded:
         return None
     columns = max(c for c in range(1, _MOST_COLUMNS + 1) if width % c == 0)
     return ConstantForm(int(np.count_nonzero(layer.weights)), columns, width // columns)

@@ -4,7 +4,7 @@ Made of a matrix product or a convolution, for code generation and for reports a
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,8 +19,8 @@ class SparseLayer:
     """Weights [segments, depth, width] and the pixels that meet them.
 
     places: for each row of a segment, the input element that it multiplies, from the segment's
-    first. With dot products a row is one of words. borders: pixels at the begin and at the end of
-    a line that miss some segments.
+    first. With dot products a row is one of words. is_padded: pixels may miss segments; borders:
+    those at the begin and at the end of a line that do so along it.
     """
 
     weights: Array
@@ -28,12 +28,8 @@ class SparseLayer:
     dot: DotProduct
     lines: int
     pixels: int
+    is_padded: bool = False
     borders: tuple[int, int] = (0, 0)
-
-    @property
-    def is_padded(self) -> bool:
-        """Whether pixels may miss segments."""
-        return len(self.weights) > 1
 
 
 def matmul_layer(weights: Array, rows: int, dot: DotProduct) -> SparseLayer:
@@ -47,7 +43,8 @@ def conv_layer(weights: Array, shape: ConvShape, dot: DotProduct) -> SparseLayer
     lines, pixels = shape.batch * math.prod(shape.outputs[:-1]), shape.outputs[-1]
     if any(window.low) or any(window.high):
         first, last = inner_columns(shape)
-        return _layer(weights, channels, dot, lines, pixels, (first, pixels - last))
+        layer = _layer(weights, channels, dot, lines, pixels)
+        return replace(layer, is_padded=True, borders=(first, pixels - last))
     places = (_tap_places(shape)[:, np.newaxis] + channels).reshape(-1)
     return _layer(weights.reshape(1, -1, shape.filters), places, dot, lines, pixels)
 
@@ -61,15 +58,8 @@ def _tap_places(shape: ConvShape) -> Array:
     return places
 
 
-def _layer(
-    weights: Array,
-    places: Array,
-    dot: DotProduct,
-    lines: int,
-    pixels: int,
-    borders: tuple[int, int] = (0, 0),
-) -> SparseLayer:
+def _layer(weights: Array, places: Array, dot: DotProduct, lines: int, pixels: int) -> SparseLayer:
     if dot is not DotProduct.NONE:
         weights = np.stack([weight_words(segment, dot) for segment in weights])
         places = places[:: dot.width]
-    return SparseLayer(weights, places, dot, lines, pixels, borders)
+    return SparseLayer(weights, places, dot, lines, pixels)

@@ -37,12 +37,17 @@ def product(weights: Array, rows: int, zero_point: int = -128) -> Case:
 
 
 def convolution(
-    weights: Array, dims: tuple[int, ...], padding: int, zero_point: int, stride: int = 1
+    weights: Array,
+    dims: tuple[int, ...],
+    padding: int,
+    zero_point: int,
+    stride: int = 1,
+    taps: int = 3,
 ) -> Case:
-    """3 x 3 taps over an image, without a bias; or as many as it has dimensions, in each."""
+    """Taps over two images, so many in each dimension that they have, without a bias."""
     rank = len(dims)
-    shape = window((3,) * rank, strides=stride, low=padding, high=padding)
-    channels = len(weights) // 3**rank
+    shape = window((taps,) * rank, strides=stride, low=padding, high=padding)
+    channels = len(weights) // taps**rank
     x = whole_range(DType.I8, *((2, *dims, channels)))
     content = weights.astype(np.int8).reshape(*shape.size, channels, -1)
     return Case(Conv(shape, 1, zero_point), (x, Known(content)))
@@ -57,6 +62,7 @@ FEW: tuple[Case, ...] = (
     product(of_four(2, 64, 8), 1),
     product(blocks(16, 4, (1, 1), 0.6), 1),
     convolution(SCATTERED, (3, 4), 1, -128),
+    convolution(blocks(64, 4, (1, 1), 0.75), (2, 3), 1, 21, taps=1),
 )
 CASES: tuple[Case, ...] = (
     *FEW,
@@ -69,6 +75,7 @@ CASES: tuple[Case, ...] = (
     convolution(SCATTERED, (5, 9), 0, -7),
     convolution(SCATTERED, (1, 2), 2, 4),
     convolution(HALVED, (5, 7), 1, -128),
+    convolution(blocks(64, 8, (1, 1), 0.75), (4, 5), 1, 21, taps=1),
     convolution(blocks(24, 12, (1, 1), 0.8), (19,), 1, -5),
     convolution(WORDS, (6, 13), 1, 9),
     convolution(WORDS, (9, 9), 1, 0, stride=2),
