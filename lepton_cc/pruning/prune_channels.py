@@ -5,6 +5,7 @@ each group, is decided by what the model's output then loses. Before tensors shr
 solved for in turn to give what the original ones gave (He et al., Channel Pruning, 2017).
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -31,10 +32,11 @@ from lepton_cc.pruning.options import PrunedLayer, PruneResult
 from lepton_cc.reconstruction.layers import reconstruct_layers
 from lepton_cc.reconstruction.thinned import thinned
 
-# Shares of a group that are tried, as multiples of the wanted one: none loses more than the last,
-# so that every tensor shrinks a little rather than few of them to nothing.
-_TRIED = (0.0, 1 / 3, 2 / 3, 1.0, 4 / 3, 5 / 3)
-_MOST = 0.9
+# No group loses more than this multiple of the wanted share: many tensors shrink rather than few
+# to nothing.
+_MOST_OF_SHARE, _MOST = 5 / 3, 0.9
+# Channels go so many at a time from groups of so many or more: what is left fills vectors.
+_GRANULES = ((32, 8), (16, 4), (0, 1))
 # Samples on which the output is compared.
 _NUM_COMPARED = 128
 
@@ -51,9 +53,22 @@ class _Order:
         """That of the first layer."""
         return self.group.layers[0]
 
+    @property
+    def granule(self) -> int:
+        """How many units go at a time."""
+        count = len(self.group.units)
+        return next(g for least, g in _GRANULES if count >= least and count % g == 0)
+
+    def levels(self, share: float) -> tuple[float, ...]:
+        """The shares of the group that may go, if `share` of all channels are to."""
+        count = len(self.group.units)
+        most = max(self.granule, int(min(_MOST, _MOST_OF_SHARE * share) * count + 1e-9))
+        return tuple(one / count for one in range(0, min(most, count - 1) + 1, self.granule))
+
     def gone(self, share: float) -> tuple[int, ...]:
-        """The units without which a share of the group is gone; one always stays."""
-        return self.units[: round(share * len(self.group.units))]
+        """The units without which at least a share of the group is gone; one always stays."""
+        granules = math.ceil(share * len(self.group.units) / self.granule - 1e-9)
+        return self.units[: granules * self.granule]
 
 
 def prune_channels(
@@ -130,9 +145,9 @@ def _sensitivities(
     some = thinned(data, _NUM_COMPARED)
     reference = _outputs(graph, some)
     power = max(float(reference.var()), 1e-30)
-    levels = tuple(min(_MOST, one * share) for one in _TRIED)
     found = []
     for order in orders:
+        levels = order.levels(share)
         errors = [0.0]
         for level in levels[1:]:
             given = _outputs(_zeroed(graph, order, level, moments), some)
