@@ -12,6 +12,7 @@ from lepton_cc.passes.eliminate_common_subexpressions import EliminateCommonSube
 from lepton_cc.passes.eliminate_dead_code import EliminateDeadCode
 from lepton_cc.passes.fold_batchnorm import FoldBatchnorm
 from lepton_cc.passes.fold_constants import FoldConstants
+from lepton_cc.passes.fold_strides import FoldStrides
 from lepton_cc.passes.fuse_activations import FuseActivations
 from lepton_cc.passes.fuse_dequantized_weights import FuseDequantizedWeights
 from lepton_cc.passes.fuse_elementwise import FuseElementwise
@@ -59,7 +60,7 @@ class Level:
         """All passes on the way to a target; `integer_ports`: see `ExposeIntegers`."""
         middle: tuple[Step, ...] = ()
         if target.engine is not None:
-            middle = (PlaceOnEngine(),)
+            middle = (FoldStrides(), PlaceOnEngine())
         elif self.schedule.vectorize:
             middle = (PrepareDotProducts(target.dot_product),)
         if integer_ports:

@@ -5,6 +5,7 @@ from lepton_cc.passes.eliminate_common_subexpressions import EliminateCommonSube
 from lepton_cc.passes.eliminate_dead_code import EliminateDeadCode
 from lepton_cc.passes.fold_batchnorm import FoldBatchnorm
 from lepton_cc.passes.fold_constants import FoldConstants
+from lepton_cc.passes.fold_strides import FoldStrides
 from lepton_cc.passes.fuse_activations import FuseActivations
 from lepton_cc.passes.fuse_dequantized_weights import FuseDequantizedWeights
 from lepton_cc.passes.fuse_elementwise import FuseElementwise
@@ -42,6 +43,7 @@ PASSES.add(RecognizeBias)
 PASSES.add(RecognizeNorms)
 PASSES.add(RecognizeOneHot)
 PASSES.add(RecognizeSoftmax)
+PASSES.add(FoldStrides)
 PASSES.add(FuseDequantizedWeights)
 PASSES.add(FuseActivations)
 PASSES.add(FuseReductions)
