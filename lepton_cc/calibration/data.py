@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -18,7 +19,20 @@ CalibrationSource = str | os.PathLike[str] | Mapping[str, Array]
 
 NUM_MADE_UP = 32
 MADE_UP_SEED = 0
+# Runs of neighbouring samples, every how many of which is held out.
+_NUM_RUNS, _FOLD = 16, 4
 _HINT = "numpy.savez('calibration.npz', {name}=x) with x {type} of shape [samples, ...]"
+
+
+class Samples(Protocol):
+    """Samples of all graph inputs that may be run through as often as one likes."""
+
+    @property
+    def num_samples(self) -> int:
+        """How many there are."""
+
+    def samples(self) -> Iterator[dict[str, Array]]:
+        """Every sample, by input name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +60,32 @@ class CalibrationData:
         shapes = {value.name: value.type.dims for value in self.inputs}
         for _ in range(self.num_samples):
             yield {name: next(row).reshape(shapes[name]) for name, row in rows.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """A quarter of the samples, held out, or the others.
+
+    Those held out come in runs: neighbours in a data set are often of one recording.
+    """
+
+    data: CalibrationData
+    is_held_out: bool
+
+    def _is_in(self, number: int) -> bool:
+        run = number * _NUM_RUNS // self.data.num_samples
+        return (run % _FOLD == _FOLD - 1) is self.is_held_out
+
+    @property
+    def num_samples(self) -> int:
+        """How many of the samples are in it."""
+        return sum(self._is_in(number) for number in range(self.data.num_samples))
+
+    def samples(self) -> Iterator[dict[str, Array]]:
+        """Its samples, in order."""
+        for number, sample in enumerate(self.data.samples()):
+            if self._is_in(number):
+                yield sample
 
 
 def made_up_data(graph: Graph) -> CalibrationData:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from lepton_cc.calibration.channel_sizes import channel_sizes
+from lepton_cc.calibration.damping import chosen_damping
 from lepton_cc.calibration.data import (
     MADE_UP_SEED,
     CalibrationData,
@@ -265,10 +266,12 @@ def _rounded(
         inserted = replace(inserted, layers={**wide, **inserted.layers})
     rounding = nearest_layers(prepared, inserted)
     if options.rounding is not Rounding.PLAIN:
+        corrects = options.corrects_bias
+        damping = chosen_damping(prepared, data, inserted, correct_bias=corrects)
         rounding = round_layers(
-            prepared, data, inserted, options.rounding, correct_bias=options.corrects_bias
+            prepared, data, inserted, options.rounding, correct_bias=corrects, damping=damping
         )
         inserted = replace(inserted, rounded=rounding.layers)
     measured = {one.name: one.error for one in found}
     records = tuple(replace(r, sensitivity=measured.get(r.name)) for r in rounding.records)
-    return inserted, RoundedLayers(rounding.layers, records)
+    return inserted, replace(rounding, records=records)

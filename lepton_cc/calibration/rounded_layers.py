@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from lepton_cc.calibration.data import CalibrationData
+from lepton_cc.calibration.data import Samples
 from lepton_cc.calibration.float_run import inner_run
 from lepton_cc.ir.graph import Graph, Op, Value
 from lepton_cc.ir.op_kind import Trait
@@ -22,7 +22,7 @@ from lepton_cc.passes.quantize.channel_moments import importance, mean_shift
 from lepton_cc.passes.quantize.insert_quantization import InsertQuantization
 from lepton_cc.passes.quantize.layer_moments import MomentSums, has_rows
 from lepton_cc.passes.quantize.layer_rounding import (
-    Folds,
+    DEFAULT_DAMPING,
     LayerError,
     LayerProblem,
     Rounding,
@@ -36,9 +36,7 @@ MAX_MOMENTS = 1 << 21
 # Of the layers that are looked at in one run of the samples.
 _MAX_MOMENTS_OF_STAGE = 1 << 22
 # Every run of the samples compiles the model again.
-_MAX_STAGES = 40
-# Runs of neighbouring samples, every how many of which is held out.
-_NUM_RUNS, _FOLD = 16, 4
+MAX_STAGES = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +58,27 @@ class LayerRecord:
 
 @dataclass(frozen=True, slots=True)
 class RoundedLayers:
-    """Weights by the name of the layer's result, and a record of each layer."""
+    """Weights by the name of the layer's result, a record of each layer, the damping of all."""
 
     layers: Mapping[str, RoundedLayer] = field(default_factory=dict)
     records: tuple[LayerRecord, ...] = ()
+    damping: float | None = None
 
 
 def round_layers(
     graph: Graph,
-    data: CalibrationData,
+    data: Samples,
     insertion: InsertQuantization,
     method: Rounding,
     *,
     correct_bias: bool,
+    damping: float = DEFAULT_DAMPING,
+    max_stages: int = MAX_STAGES,
 ) -> RoundedLayers:
-    """Rounds all contractions of a prepared float graph that are matrix products of windows."""
+    """Rounds all contractions of a prepared float graph that are matrix products of windows.
+
+    Layers are looked at in `max_stages` at most; those of one do not know of each other.
+    """
     contractions = quantization_points(graph).contractions
     arrays = {op.result: op.kind.value.array for op in graph.ops if isinstance(op.kind, Constant)}
     contractions = tuple(op for op in contractions if not insertion.block or insertion.block_of(op))
@@ -82,26 +86,25 @@ def round_layers(
     float_run = inner_run(graph, [op.inputs[0] for op in solvable])
     layers: dict[str, RoundedLayer] = {}
     errors: dict[str, LayerError] = {}
-    for stage in _stages(graph, solvable):
+    for stage in _stages(graph, solvable, max_stages):
         current = replace(insertion, rounded=dict(layers)).run(graph, Statistics())
         sources = _sources(current, stage, is_float=bool(insertion.block))
         integer_run = inner_run(current, [x for x, _ in sources.values()])
-        sums = {op: _FoldSums(op, data.num_samples) for op in stage if op in sources}
-        for number, sample in enumerate(data.samples()):
+        sums = {op: MomentSums(op, data.num_samples) for op in stage if op in sources}
+        for sample in data.samples():
             rounded, reals = integer_run(sample), float_run(sample)
             for op, one in sums.items():
-                one.observe(number, rounded[sources[op][0].name], reals[op.inputs[0].name])
+                one.observe(rounded[sources[op][0].name], reals[op.inputs[0].name])
         for op, one in sums.items():
             weights = arrays[op.inputs[1]]
-            folds = one.folds()
             problem = LayerProblem(
                 op,
                 weights,
                 arrays[op.inputs[2]] if len(op.inputs) > 2 else None,
                 sources[op][1],
                 insertion.weights_dtype(op, weights.size),
-                folds.fitted.merged(folds.held_out),
-                folds,
+                one.moments(),
+                damping,
                 insertion.block_of(op),
             )
             name = op.result.name
@@ -109,12 +112,12 @@ def round_layers(
             corrects = correct_bias and (not insertion.block or problem.bias is not None)
             layers[name], errors[name] = round_layer(problem, method, correct_bias=corrects)
     records = tuple(_record(op, insertion, errors, _reason(op, arrays)) for op in contractions)
-    return RoundedLayers(layers, records)
+    return RoundedLayers(layers, records, damping)
 
 
 def layers_alone(
     graph: Graph,
-    data: CalibrationData,
+    data: Samples,
     insertion: InsertQuantization,
     method: Rounding,
     layers: Sequence[Op],
@@ -129,7 +132,7 @@ def layers_alone(
     for op in layers:
         if op not in solvable and all(np.all(np.isfinite(arrays[v])) for v in op.inputs[1:]):
             found[op.result.name] = _nearest(op, arrays[op.inputs[1]], insertion)
-    for stage in _stages(graph, solvable):
+    for stage in _stages(graph, solvable, MAX_STAGES):
         run = inner_run(graph, [op.inputs[0] for op in stage])
         sums = {op: MomentSums(op, data.num_samples) for op in stage}
         for sample in data.samples():
@@ -151,28 +154,6 @@ def _nearest(op: Op, weights: Array, insertion: InsertQuantization) -> RoundedLa
     quantized = quantize_weights(weights, dtype, np.zeros(weights.shape[-1]), weighed_by)
     shift = None if moments is None else mean_shift(op, moments, weights - quantized.reals)
     return RoundedLayer(quantized, shift)
-
-
-class _FoldSums:
-    """Moments of the samples that layers are fitted to and of those held out, which are a quarter.
-
-    These come in runs: neighbours in a data set are often of one recording.
-    """
-
-    def __init__(self, op: Op, num_samples: int) -> None:
-        self._num_samples = num_samples
-        self._fitted = MomentSums(op, num_samples)
-        self._held_out = MomentSums(op, num_samples)
-
-    def observe(self, number: int, x: Array, y: Array) -> None:
-        """Adds what the layer reads of a sample."""
-        run = number * _NUM_RUNS // max(self._num_samples, 1)
-        is_held_out = run % _FOLD == _FOLD - 1
-        (self._held_out if is_held_out else self._fitted).observe(x, y)
-
-    def folds(self) -> Folds:
-        """The moments."""
-        return Folds(self._fitted.moments(), self._held_out.moments())
 
 
 def nearest_layers(graph: Graph, insertion: InsertQuantization) -> RoundedLayers:
@@ -212,7 +193,7 @@ def _num_moments(op: Op) -> int:
     return depth * depth * (op.kind.groups if isinstance(op.kind, Conv) else 1)
 
 
-def _stages(graph: Graph, layers: Sequence[Op]) -> list[list[Op]]:
+def _stages(graph: Graph, layers: Sequence[Op], max_stages: int) -> list[list[Op]]:
     """Layers by depth, joined where there are many."""
     wanted = set(layers)
     depths: dict[Value, int] = {}
@@ -224,7 +205,7 @@ def _stages(graph: Graph, layers: Sequence[Op]) -> list[list[Op]]:
             depth += 1
         depths.update(dict.fromkeys(op.results, depth))
     ordered = [by_depth[depth] for depth in sorted(by_depth)]
-    at_once = -(-len(ordered) // _MAX_STAGES)
+    at_once = -(-len(ordered) // max_stages)
     stages: list[list[Op]] = []
     for start in range(0, len(ordered), max(at_once, 1)):
         total = 0

@@ -51,6 +51,7 @@ def _report(options: QuantizationOptions, quantized: QuantizedModel) -> Mapping[
         "method": options.rounding.value,
         "block": options.block,
         "calibration_method": record.method.value,
+        "damping": quantized.rounding.damping,
         "bias_correction": options.corrects_bias,
         "equalized_pairs": counts[EqualizeChannels.NAME],
         "smoothed_values": counts[MigrateScales.NAME],
@@ -71,7 +72,6 @@ def _layer_fields(record: LayerRecord) -> Mapping[str, object]:
     if record.error is not None:
         fields["error_to_nearest"] = record.error.to_nearest
         fields["error"] = record.error.solved
-        fields["damping"] = record.error.damping
     if record.sensitivity is not None:
         fields["output_error_at_4_bits"] = record.sensitivity
     if record.reason:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -149,15 +149,26 @@ def _inputs(path: Path, dims: Mapping[str, int] | None) -> tuple[Value, ...]:
 def _candidates(
     paths: Sequence[Path], settings: Sequence[Settings], sample: dict[str, Array]
 ) -> list[Candidate]:
-    found = []
+    found: list[tuple[Path, Candidate]] = []
     for path in paths:
         if path.is_dir():
-            found.append(saved_candidate(path, sample))
+            found.append((path, saved_candidate(path, sample)))
             continue
-        found.append(compiled_candidate(path, settings[0], sample))
+        found.append((path, compiled_candidate(path, settings[0], sample)))
         if len(settings) > 1 and _is_float(path, settings[0].dims):
-            found.append(compiled_candidate(path, settings[1], sample))
-    return found
+            found.append((path, compiled_candidate(path, settings[1], sample)))
+    return _told_apart(found)
+
+
+def _told_apart(found: Sequence[tuple[Path, Candidate]]) -> list[Candidate]:
+    """The candidates; those of one name are called by their folder, too."""
+    names = [candidate.name for _, candidate in found]
+    return [
+        replace(one, name=f"{path.resolve().parent.name}/{one.name}")
+        if names.count(one.name) > 1
+        else one
+        for path, one in found
+    ]
 
 
 def _is_float(path: Path, dims: Mapping[str, int] | None) -> bool:

@@ -65,18 +65,6 @@ class LayerMoments:
     mean_y: Array
     num_positions: int
 
-    def merged(self, other: "LayerMoments") -> "LayerMoments":
-        """Those of both sets of positions."""
-        count = max(self.num_positions + other.num_positions, 1)
-        one, two = self.num_positions / count, other.num_positions / count
-        return LayerMoments(
-            one * self.gram + two * other.gram,
-            one * self.cross + two * other.cross,
-            one * self.mean_x + two * other.mean_x,
-            one * self.mean_y + two * other.mean_y,
-            self.num_positions + other.num_positions,
-        )
-
     def centered(self) -> "LayerMoments":
         """Covariances: for layers whose bias makes up for means."""
         return LayerMoments(

@@ -35,10 +35,7 @@ from lepton_cc.passes.quantize.weight_rounding import (
     smallest_scales,
 )
 
-# Of the mean square of what the weights are multiplied with: if no samples are held out to choose
-# it by, and what they choose from.
-_DAMPING = 0.1
-_DAMPINGS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+DEFAULT_DAMPING = 0.1
 # Layers with fewer zeros were not pruned: theirs are as good as any number.
 _PRUNED = 0.1
 _CLIP_RATIOS = np.linspace(1.0, 0.5, 21)
@@ -56,29 +53,19 @@ class Rounding(enum.Enum):
 class LayerError:
     """Squared error of a layer's results by its share of their square: to nearest, and as solved.
 
-    Both are measured against the best that the layer could do with what it reads; `damping` is how
-    much that was pulled towards the layer's own weights.
+    Both are measured against the best that the layer could do with what it reads.
     """
 
     to_nearest: float
     solved: float
-    damping: float
-
-
-@dataclass(frozen=True, slots=True)
-class Folds:
-    """Moments of the samples that a layer may be fitted to, and of those held out to judge it."""
-
-    fitted: LayerMoments
-    held_out: LayerMoments
 
 
 @dataclass(frozen=True, slots=True)
 class LayerProblem:
     """A contraction with what is known about it; `x_scale` is the step of what it reads.
 
-    moments: of all samples, whose `folds` choose the damping. block: rows that share a scale, 0
-    for all of them.
+    damping: how much its weights are pulled towards what they are, as a share of the mean square of
+    what they are multiplied with. block: rows that share a scale, 0 for all of them.
     """
 
     op: Op
@@ -87,7 +74,7 @@ class LayerProblem:
     x_scale: np.float32
     dtype: DType
     moments: LayerMoments
-    folds: Folds | None = None
+    damping: float = DEFAULT_DAMPING
     block: int = 0
 
     @property
@@ -114,8 +101,7 @@ def round_layer(
     """Integer weights with their scales, and what the bias takes up, f64[O]."""
     moments, original = problem.moments, problem.original
     used = moments.centered() if correct_bias else moments
-    damping = _chosen_damping(problem, correct_bias=correct_bias)
-    target, gram = adapted_weights(original, used, damping, problem.kept)
+    target, gram = adapted_weights(original, used, problem.damping, problem.kept)
     scales = _scales(problem, target, gram)
     integers = _solved(problem, target, gram, scales)
     if method is Rounding.ADAROUND and problem.dtype.bits < 8:
@@ -127,7 +113,7 @@ def round_layer(
     if correct_bias:
         before = np.einsum("gk,gko->go", moments.mean_y, original)
         shift = (before - np.einsum("gk,gko->go", moments.mean_x, solved)).reshape(-1)
-    error = _error(problem, target, solved, used.gram, damping)
+    error = _error(problem, target, solved, used.gram)
     return RoundedLayer(_packed(problem, integers, scales), shift), error
 
 
@@ -149,9 +135,7 @@ def _better(one: Array, other: Array, target: Array, gram: Array, scales: Array)
     return np.where((errors[0] < errors[1])[:, None, :], one, other)
 
 
-def _error(
-    problem: LayerProblem, target: Array, solved: Array, gram: Array, damping: float
-) -> LayerError:
+def _error(problem: LayerProblem, target: Array, solved: Array, gram: Array) -> LayerError:
     weights, dtype = problem.weights, problem.dtype
     if problem.block:
         nearest = quantize_blocks(weights, dtype, problem.block)
@@ -162,7 +146,6 @@ def _error(
     return LayerError(
         float(quadratic_error(to_nearest, gram).sum()) / signal,
         float(quadratic_error(solved - target, gram).sum()) / signal,
-        damping,
     )
 
 
@@ -170,40 +153,6 @@ def _solved(problem: LayerProblem, target: Array, gram: Array, scales: Array) ->
     kept, bounds = problem.kept, problem.bounds
     integers = solve_columns(target, gram, scales, bounds, kept)
     return descend(integers, target, gram, scales, bounds, kept)
-
-
-def _chosen_damping(problem: LayerProblem, *, correct_bias: bool) -> float:
-    """The damping whose weights, fitted to some samples, err least on those held out."""
-    folds = problem.folds
-    if folds is None or not folds.held_out.num_positions or not folds.fitted.num_positions:
-        return _DAMPING
-    used = folds.fitted.centered() if correct_bias else folds.fitted
-    target, gram = adapted_weights(problem.original, used, _DAMPING, problem.kept)
-    scales = _scales(problem, target, gram)
-    errors = []
-    for damping in _DAMPINGS:
-        target, gram = adapted_weights(problem.original, used, damping, problem.kept)
-        solved = _solved(problem, target, gram, scales) * steps_of_rows(scales, target)
-        errors.append(_held_out_error(problem.original, solved, folds, correct_bias=correct_bias))
-    return _DAMPINGS[int(np.argmin(errors))]
-
-
-def _held_out_error(original: Array, solved: Array, folds: Folds, *, correct_bias: bool) -> float:
-    """The mean square of x W - y V over the samples held out, but for the square of y V.
-
-    A bias takes up what the means of the fitted samples say, not those of the others.
-    """
-    seen = folds.held_out.centered() if correct_bias else folds.held_out
-    wanted = seen.cross @ original
-    total = quadratic_error(solved, seen.gram) - 2 * np.einsum("gko,gko->go", solved, wanted)
-    if correct_bias:
-        left = [
-            np.einsum("gk,gko->go", one.mean_x, solved)
-            - np.einsum("gk,gko->go", one.mean_y, original)
-            for one in (folds.held_out, folds.fitted)
-        ]
-        total = total + (left[0] - left[1]) ** 2
-    return float(total.sum())
 
 
 def _scales(problem: LayerProblem, target: Array, gram: Array) -> Array:

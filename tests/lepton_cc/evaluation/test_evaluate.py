@@ -142,6 +142,14 @@ def test_the_gate_fails_with_the_figures(tmp_path: Path) -> None:
     assert json.loads(failed.stdout)["models"][0]["score"] == 0.99
 
 
+def test_models_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    copy = tmp_path / "small" / MODEL.name
+    copy.parent.mkdir()
+    copy.write_bytes(MODEL.read_bytes())
+    found = lepton_cc.evaluate([MODEL, copy], DATA, samples=2)
+    assert [row.name for row in found.rows] == ["models/digits_cnn", "small/digits_cnn"]
+
+
 def test_what_makes_no_sense_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="metric 'f1' is none of"):
         lepton_cc.evaluate(MODEL, DATA, metric="f1")

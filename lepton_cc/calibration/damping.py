@@ -1,0 +1,60 @@
+"""How much layers are pulled towards their own weights: by samples that they were not fitted to.
+
+Little damping lets the few calibration samples decide where weights go, much of it leaves them
+where they are and makes up for nothing. The model is rounded with each candidate on three quarters
+of the samples, and its outputs are compared with the float model's on the rest.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from lepton_cc.calibration.data import CalibrationData, Fold, Samples
+from lepton_cc.calibration.float_run import inner_run
+from lepton_cc.calibration.rounded_layers import round_layers
+from lepton_cc.ir.graph import Graph
+from lepton_cc.ir.rewrite import Statistics
+from lepton_cc.passes.quantize.insert_quantization import InsertQuantization
+from lepton_cc.passes.quantize.layer_rounding import DEFAULT_DAMPING, Rounding
+
+_CANDIDATES = (0.03, 0.1, 0.3, 1.0)
+_FEWEST_SAMPLES = 16
+# Every stage compiles the model; the choice needs no more of them.
+_STAGES = 8
+
+
+def chosen_damping(
+    graph: Graph, data: CalibrationData, insertion: InsertQuantization, *, correct_bias: bool
+) -> float:
+    """The candidate whose outputs err least on samples held out; the default if there are few."""
+    if data.num_samples < _FEWEST_SAMPLES:
+        return DEFAULT_DAMPING
+    fitted, held_out = Fold(data, is_held_out=False), Fold(data, is_held_out=True)
+    errors = []
+    for damping in _CANDIDATES:
+        rounded = round_layers(
+            graph,
+            fitted,
+            insertion,
+            Rounding.GPTQ,
+            correct_bias=correct_bias,
+            damping=damping,
+            max_stages=_STAGES,
+        )
+        layers = replace(insertion, rounded=rounded.layers)
+        errors.append(output_error(graph, layers.run(graph, Statistics()), held_out))
+    return _CANDIDATES[int(np.argmin(errors))]
+
+
+def output_error(original: Graph, changed: Graph, data: Samples) -> float:
+    """The squared error of the outputs by their square, the mean of all outputs."""
+    runs = [inner_run(graph, graph.outputs) for graph in (original, changed)]
+    names = [[value.name for value in graph.outputs] for graph in (original, changed)]
+    powers = np.zeros((2, len(original.outputs)))
+    for sample in data.samples():
+        expected, got = (run(sample) for run in runs)
+        for number, (one, other) in enumerate(zip(*names, strict=True)):
+            reals = expected[one].astype(np.float64)
+            powers[0, number] += np.sum((got[other].astype(np.float64) - reals) ** 2)
+            powers[1, number] += np.sum(reals * reals)
+    return float(np.mean(powers[0] / np.maximum(powers[1], 1e-30)))
