@@ -10,17 +10,17 @@ from dataclasses import replace
 import numpy as np
 
 from lepton_cc.calibration.data import CalibrationData, Fold, Samples
-from lepton_cc.calibration.float_run import inner_run
+from lepton_cc.calibration.float_run import InnerRun, inner_run
 from lepton_cc.calibration.rounded_layers import round_layers
 from lepton_cc.ir.graph import Graph
 from lepton_cc.ir.rewrite import Statistics
 from lepton_cc.passes.quantize.insert_quantization import InsertQuantization
 from lepton_cc.passes.quantize.layer_rounding import DEFAULT_DAMPING, Rounding
 
-_CANDIDATES = (0.03, 0.1, 0.3, 1.0)
-_FEWEST_SAMPLES = 16
+_CANDIDATES = (0.03, 0.1, 0.3)
+_FEWEST_SAMPLES = 32
 # Every stage compiles the model; the choice needs no more of them.
-_STAGES = 8
+_STAGES = 3
 
 
 def chosen_damping(
@@ -31,6 +31,7 @@ def chosen_damping(
         return DEFAULT_DAMPING
     fitted, held_out = Fold(data, is_held_out=False), Fold(data, is_held_out=True)
     errors = []
+    float_run = inner_run(graph, graph.outputs)
     for damping in _CANDIDATES:
         rounded = round_layers(
             graph,
@@ -41,14 +42,17 @@ def chosen_damping(
             damping=damping,
             max_stages=_STAGES,
         )
-        layers = replace(insertion, rounded=rounded.layers)
-        errors.append(output_error(graph, layers.run(graph, Statistics()), held_out))
+        changed = replace(insertion, rounded=rounded.layers).run(graph, Statistics())
+        errors.append(output_error(graph, float_run, changed, held_out))
     return _CANDIDATES[int(np.argmin(errors))]
 
 
-def output_error(original: Graph, changed: Graph, data: Samples) -> float:
-    """The squared error of the outputs by their square, the mean of all outputs."""
-    runs = [inner_run(graph, graph.outputs) for graph in (original, changed)]
+def output_error(original: Graph, float_run: InnerRun, changed: Graph, data: Samples) -> float:
+    """The squared error of the outputs by their square, the mean of all outputs.
+
+    `float_run` gives the outputs of the original.
+    """
+    runs = [float_run, inner_run(changed, changed.outputs)]
     names = [[value.name for value in graph.outputs] for graph in (original, changed)]
     powers = np.zeros((2, len(original.outputs)))
     for sample in data.samples():

@@ -5,6 +5,7 @@ import pytest
 
 from lepton_cc.calibration.damping import chosen_damping, output_error
 from lepton_cc.calibration.data import Fold, calibration_data
+from lepton_cc.calibration.float_run import inner_run
 from lepton_cc.ir.builder import GraphBuilder
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.graph import Graph
@@ -44,8 +45,9 @@ def test_folds_share_the_samples_in_runs() -> None:
 
 def test_a_model_without_error_has_none_and_others_have() -> None:
     data = calibration_data(network(), {"x": samples(20, DEPTH)})
-    assert output_error(network(), network(), data) == 0
-    assert output_error(network(), network(1), data) == pytest.approx(2, rel=0.2)
+    float_run = inner_run(network(), network().outputs)
+    assert output_error(network(), float_run, network(), data) == 0
+    assert output_error(network(), float_run, network(1), data) == pytest.approx(2, rel=0.2)
 
 
 def test_few_samples_choose_nothing_and_more_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,7 +55,7 @@ def test_few_samples_choose_nothing_and_more_do(monkeypatch: pytest.MonkeyPatch)
     insertion = InsertQuantization(
         WeightScheme.W4A8, {"x": Interval(-4, 4), "y": Interval(-30, 30)}
     )
-    few = calibration_data(network(), {"x": samples(15, DEPTH)})
+    few = calibration_data(network(), {"x": samples(31, DEPTH)})
     assert chosen_damping(network(), few, insertion, correct_bias=True) == DEFAULT_DAMPING
     # What lies in a few dimensions says nothing about the others: they must not drift.
     flat = samples(64, 6)
