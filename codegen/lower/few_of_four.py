@@ -53,11 +53,12 @@ def few_of_four_form(layer: SparseLayer) -> FewOfFourForm | None:
 
 @dataclass(frozen=True, slots=True)
 class FewOfFourWeights:
-    """Values and positions in flash."""
+    """Values and positions in flash; `unrolled` bytes of positions are one iteration."""
 
     form: FewOfFourForm
     values: Buffer
     positions: Buffer
+    unrolled: int
     columns: int = 1
     parts: int = 1
     static_bands: bool = False
@@ -90,7 +91,11 @@ class FewOfFourWeights:
 
             return (*lets, *tile.add(0, inputs, weights))
 
-        return loop(names, "k", 0, rounds, some_rows)
+        def several(number: Expr) -> Block:
+            each = (some_rows(number * self.unrolled + place) for place in range(self.unrolled))
+            return tuple(statement for block in each for statement in block)
+
+        return loop(names, "k", 0, rounds // self.unrolled, several)
 
 
 def _position(byte: Expr, place: int) -> Expr:
@@ -99,7 +104,7 @@ def _position(byte: Expr, place: int) -> Expr:
 
 
 def few_of_four_weights(
-    context: KernelContext, layer: SparseLayer, form: FewOfFourForm
+    context: KernelContext, layer: SparseLayer, form: FewOfFourForm, unrolled: int
 ) -> FewOfFourWeights:
     """Stores a layer that has such zeros."""
     groups = layer.weights.reshape(form.segments, form.depth // _GROUP, _GROUP, form.width)
@@ -116,4 +121,5 @@ def few_of_four_weights(
         form,
         context.constant(np.ascontiguousarray(values.reshape(-1))),
         context.constant(positions),
+        unrolled,
     )

@@ -148,7 +148,7 @@ def _tile_cycles(layer: SparseLayer, form: SparseForm, core: Core, pixels: int) 
     # Weights are added up besides, for the zero point; elements of several bytes need a shift.
     overhead = layer.is_padded + (layer.weights.itemsize > 1) * 2.0
     if isinstance(form, FewOfFourForm):
-        places = overhead + (5.0 if pixels == 1 and not layer.is_padded else 5.75)
+        places = overhead + (4.4 if pixels == 1 and not layer.is_padded else 5.75)
         return form.num_values * (a_value + places) + form.segments * form.width * _SCALAR_LIST
     inputs = form.rows * (pixels + form.columns * (1.0 + pixels * core.muladd))
     places = overhead + (3.2 if pixels == 1 and not layer.is_padded else 6.0)

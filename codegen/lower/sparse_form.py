@@ -56,7 +56,7 @@ _MOST_SCALAR_COLUMNS = 4
 class SparseChoice:
     """A form, tiles of at most `most_pixels`, and what they cost beside dense code.
 
-    unrolled: entries of a list that are one iteration, if there is one pixel; they are added to
+    unrolled: entries of a list, or bytes of positions, that are one iteration; entries are added to
     `parts` sums in turn, since one sum would wait for itself.
     """
 
@@ -164,6 +164,8 @@ def _estimated(
             unrolled = min(_unrolled(form, 4, 8), max(1, 8 // (form.rows * form.columns)))
         else:
             unrolled = parts = _unrolled(form, 4, 32)
+    if isinstance(form, FewOfFourForm) and is_single and form.rounds % 2 == 0:
+        unrolled = 2
     cost = sparse_cost(layer, form, core, most_pixels)
     return SparseChoice(form, most_pixels, unrolled, parts, cost, dense)
 
@@ -195,5 +197,5 @@ def stored_weights(
     if isinstance(form, BlockForm):
         return block_weights(context, layer, form, choice.unrolled, choice.parts)
     if isinstance(form, FewOfFourForm):
-        return few_of_four_weights(context, layer, form)
+        return few_of_four_weights(context, layer, form, choice.unrolled)
     return constant_weights(layer, form)
