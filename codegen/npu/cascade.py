@@ -29,7 +29,8 @@ class Cascade:
     """Layers [first, last] of a segment, in stripes of `rows` rows of the last one's result.
 
     `streamed`: values from outside that are loaded row by row too; with `stores` the result is
-    stored row by row.
+    stored row by row. `stages`: the scratchpad holds all weights that the weight buffer does not,
+    so that none is loaded for every stripe anew.
     """
 
     first: int
@@ -37,6 +38,7 @@ class Cascade:
     rows: int
     streamed: frozenset[Value]
     stores: bool
+    stages: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,10 @@ peak below the budget at the least cost in cycles, or that lowers it most. Where
 large values are spilled.
 """
 
+import dataclasses
+import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from lepton_cc.codegen.npu.cascade import STRIPED, Cascade, Surroundings, candidates, chained_input
@@ -15,11 +17,19 @@ from lepton_cc.codegen.npu.layout import assign_layouts
 from lepton_cc.codegen.npu.machine import RATE_UNIT, Machine
 from lepton_cc.codegen.npu.order import chained_order
 from lepton_cc.codegen.npu.place import memory_problem_of
-from lepton_cc.codegen.npu.schedule import Border, Schedule, Scheduler, TileMaker
+from lepton_cc.codegen.npu.schedule import (
+    Border,
+    Schedule,
+    Scheduler,
+    TileMaker,
+    reloaded_layers,
+)
 from lepton_cc.codegen.npu.spill import Spilled, spill, spillable
 from lepton_cc.codegen.npu.tasks import ComputeTask, Rows, StoreTask
 from lepton_cc.codegen.npu.tile import task_cycles
+from lepton_cc.codegen.npu.weights.slices import CHANNEL_BYTES
 from lepton_cc.ir.graph import Value
+from lepton_cc.passes.memory import MemoryProblem
 from lepton_cc.passes.memory.block import blocks_of
 from lepton_cc.passes.memory.bound import peak_load
 from lepton_cc.passes.memory.clearance import permissions_of
@@ -51,26 +61,58 @@ class _Trial:
     cycles: int
 
 
-def choose_shape(
+def choose_shapes(
     machine: Machine, layers: Sequence[Layer], border: Border, maker: TileMaker, budget: int
-) -> Shape:
-    """Cascades and spills that bring the live bytes of maps to the budget, or as near as can be."""
+) -> tuple[Shape, ...]:
+    """Cascades and spills that bring the live bytes of maps to the budget, or as near as can be.
+
+    A second shape spills more than it must: what streams is loaded and stored while layers run.
+    """
     whole = _Search(
         machine, layers, border, spill(layers, frozenset(), border.inputs), maker, 1 << 62
     ).run()
     if whole.peak_bytes <= budget:
-        return whole
+        return (whole,)
     layers = chained_order(layers)
+
+    def search(values: frozenset[Value]) -> _Search:
+        found = spill(layers, values, border.inputs)
+        return _Search(machine, layers, border, found, maker, budget)
+
     best: Shape | None = None
     for values in _spills(layers, border, budget):
-        found = spill(layers, values, border.inputs)
-        shape = _Search(machine, layers, border, found, maker, budget).run()
+        shape = search(values).run()
         if best is None or shape.peak_bytes < best.peak_bytes:
             best = shape
         if shape.peak_bytes <= budget:
-            break
+            needed = _needed(layers, values, budget, search)
+            fewer = search(needed).run() if needed < values else shape
+            fits = needed < values and fewer.peak_bytes <= budget
+            return (fewer, shape) if fits else (shape,)
     assert best is not None
-    return best
+    return (best,)
+
+
+def _needed(
+    layers: Sequence[Layer],
+    values: frozenset[Value],
+    budget: int,
+    search: Callable[[frozenset[Value]], "_Search"],
+) -> frozenset[Value]:
+    """The spilled values without those that find room after all, the small ones tried first."""
+    limit = max(search(values).first_peak(), budget)
+    in_order = dict.fromkeys(v for layer in layers for v in (*layer.inputs, layer.result))
+    by_size: dict[int, list[Value]] = {}
+    for value in in_order:
+        if value in values and value.type.size_bytes <= budget:
+            by_size.setdefault(value.type.size_bytes, []).append(value)
+    for size in sorted(by_size):
+        group = by_size[size]
+        parts = [frozenset(group), *(frozenset({v}) for v in group if len(group) > 1)]
+        for part in parts:
+            if part <= values and search(values - part).first_peak() <= limit:
+                values -= part
+    return values
 
 
 def _spills(layers: Sequence[Layer], border: Border, budget: int) -> Iterator[frozenset[Value]]:
@@ -141,6 +183,10 @@ class _Search:
         self._scheduler = Scheduler(machine, self._layers, layouts, self._border, maker)
         self._costs = _Costs(machine, self._layers, maker)
 
+    def first_peak(self) -> int:
+        """Live bytes of maps where only what is spilled runs in stripes."""
+        return self._trial(self._streaming()).peak_bytes
+
     def run(self) -> Shape:
         """The best cascades found."""
         best = self._trial(self._streaming())
@@ -149,9 +195,42 @@ class _Search:
             if better is None:
                 break
             best = better
+        best = self._with_staged_weights(best)
         return Shape(
             self._layers, self._border, best.cascades, self._spilled_bytes, best.peak_bytes
         )
+
+    def _with_staged_weights(self, known: _Trial) -> _Trial:
+        """The cascades with weights that stay for all stripes where the scratchpad has room."""
+        if self._machine.system.shared or known.peak_bytes > self._budget:
+            return known  # from shared memory, loading again costs what staging would
+        schedule = self._scheduler.schedule(known.cascades)
+        live = _live_bytes(memory_problem_of(self._machine, schedule))
+        steps = {
+            id(task.layer): step
+            for task, step in zip(schedule.tasks, schedule.steps, strict=True)
+            if isinstance(task, ComputeTask)
+        }
+
+        def has_room(cascade: Cascade) -> bool:
+            members = self._layers[cascade.first : cascade.last + 1]
+            step = steps[id(members[0])]
+            weights = sum(
+                layer.num_weights + layer.shape.channels * CHANNEL_BYTES
+                for layer in reloaded_layers(self._machine, members)
+                if isinstance(layer, ConvLayer)
+            )
+            # Slices are loaded while the task before runs.
+            return 0 < weights <= self._budget - max(live[max(step - 1, 0)], live[step])
+
+        trial = self._trial(
+            tuple(
+                dataclasses.replace(cascade, stages=True) if has_room(cascade) else cascade
+                for cascade in known.cascades
+            )
+        )
+        better = trial.peak_bytes <= self._budget and trial.cycles < known.cycles
+        return trial if better else known
 
     def _streaming(self) -> tuple[Cascade, ...]:
         """A cascade of its own for each layer that reads or makes a spilled value."""
@@ -253,9 +332,11 @@ class _Costs:
         once = {blob.content for blob in blobs}
         reloaded = sum(len(blob.content) for blob in blobs) - sum(map(len, once))
         transfer = reloaded * RATE_UNIT // self._machine.system.constants.rate
-        return sum(map(self._tile, tiles)) + transfer - whole
+        staged = reloaded_layers(self._machine, members) if cascade.stages else frozenset()
+        computing = sum(self._tile(task, task.layer not in staged) for task in tiles)
+        return computing + transfer - whole
 
-    def _tile(self, task: ComputeTask) -> int:
+    def _tile(self, task: ComputeTask, in_weight_buffer: bool) -> int:
         rows, height = task.rows, task.layer.shape.height
         edge = rows.first == 0 or rows.end == height
         key = (
@@ -265,10 +346,20 @@ class _Costs:
             task.mode,
             task.stage_mode,
             rows.first if edge else -1,
+            in_weight_buffer,
         )
         if key not in self._tiles:
-            self._tiles[key] = task_cycles(self._machine, task)
+            self._tiles[key] = task_cycles(self._machine, task, in_weight_buffer=in_weight_buffer)
         return self._tiles[key]
+
+
+def _live_bytes(problem: MemoryProblem) -> list[int]:
+    """Bytes of all buffers that live at each step."""
+    changes = [0] * (max((buffer.last_step for buffer in problem.buffers), default=0) + 2)
+    for buffer in problem.buffers:
+        changes[buffer.first_step] += buffer.size_bytes
+        changes[buffer.last_step + 1] -= buffer.size_bytes
+    return list(itertools.accumulate(changes))
 
 
 def _layer_at(layers: Sequence[Layer], schedule: Schedule, step: int) -> int:

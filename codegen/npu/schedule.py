@@ -21,6 +21,7 @@ from lepton_cc.codegen.npu.layers import (
     Layer,
     MatMulLayer,
     MoveLayer,
+    Weights,
     map_shape,
 )
 from lepton_cc.codegen.npu.layout import Layouts
@@ -76,8 +77,8 @@ class TileMaker:
         self._tables: dict[bytes, Blob] = {}
         # Tasks hold their layers, whose identities so are not given to others.
         self._tasks: dict[tuple[int, Rows, Tiling | None], list[ComputeTask]] = {}
-        # The layer keeps its identity from being given to another one.
-        self._tilings: dict[tuple[int, int, bool], tuple[ConvLayer, Tiling]] = {}
+        # By weights, which layers of other inputs share; they keep their identity from others.
+        self._tilings: dict[tuple[int, int, bool, bool], tuple[Weights, Tiling]] = {}
         self.staged: set[Blob] = set()
 
     def tasks(
@@ -100,14 +101,14 @@ class TileMaker:
 
     def tiling(self, layer: ConvLayer, rows: Rows, *, striped: bool = False) -> Tiling:
         """The fastest tiling for so many rows; each is searched once."""
-        key = (id(layer), rows.count, striped)
+        key = (id(layer.weights), rows.count, striped, layer.residual is None)
         if key not in self._tilings:
             chosen = choose_tiling(
                 self._machine, layer, rows, striped=striped, staging=self._staging
             )
             if chosen is None:
                 raise InternalError(f"no tiling for {layer.location}")
-            self._tilings[key] = (layer, chosen)
+            self._tilings[key] = (layer.weights, chosen)
         return self._tilings[key][1]
 
     def _convolution(
@@ -213,6 +214,8 @@ class Scheduler:
         self._layouts = layouts
         self._border = border
         self._maker = maker
+        self._plans: dict[Cascade, CascadePlan] = {}
+        self._cascades: dict[Cascade, list[Task]] = {}
 
     def schedule(self, cascades: Sequence[Cascade] = ()) -> Schedule:
         """Layer after layer, each whole or in a cascade.
@@ -220,7 +223,7 @@ class Scheduler:
         Inputs are loaded before their first reader, outputs stored when they are made.
         """
         by_first = {cascade.first: cascade for cascade in cascades}
-        plans = {cascade: plan_cascade(self._layers, cascade) for cascade in cascades}
+        plans = {cascade: self._plan(cascade) for cascade in cascades}
         groups: list[list[Task]] = []
         loaded = {value for cascade in cascades for value in cascade.streamed}
         index = 0
@@ -230,7 +233,7 @@ class Scheduler:
             members = self._layers[index : last + 1]
             groups += [[task] for task in self._loads(members, loaded)]
             if cascade is not None:
-                groups.append(self._cascade(members, cascade, plans[cascade]))
+                groups.append(self._cascade(members, cascade))
             else:
                 groups += self._steps(members[0])
             if cascade is None or not cascade.stores:
@@ -266,10 +269,20 @@ class Scheduler:
             return [[task] for task in tasks]
         return [list(tasks)]
 
-    def _cascade(self, members: Sequence[Layer], cascade: Cascade, plan: CascadePlan) -> list[Task]:
+    def _plan(self, cascade: Cascade) -> CascadePlan:
+        if cascade not in self._plans:
+            self._plans[cascade] = plan_cascade(self._layers, cascade)
+        return self._plans[cascade]
+
+    def _cascade(self, members: Sequence[Layer], cascade: Cascade) -> list[Task]:
+        if cascade not in self._cascades:
+            self._cascades[cascade] = self._stripes(members, cascade, self._plan(cascade))
+        return self._cascades[cascade]
+
+    def _stripes(self, members: Sequence[Layer], cascade: Cascade, plan: CascadePlan) -> list[Task]:
         tilings = [self._striped_tiling(i, layer, plan) for i, layer in enumerate(members)]
         result = members[-1].result
-        reloaded = self._reloaded(members)
+        reloaded = frozenset() if cascade.stages else reloaded_layers(self._machine, members)
         tasks: list[Task] = []
         for stripe in plan.stripes:
             tasks += [LoadTask(v, self._border.inputs[v], rows) for v, rows in stripe.loaded]
@@ -281,21 +294,6 @@ class Scheduler:
             if cascade.stores and new is not None:
                 tasks.append(StoreTask(result, self._border.outputs[result], new))
         return tasks
-
-    def _reloaded(self, members: Sequence[Layer]) -> frozenset[Layer]:
-        """The layers whose weights are loaded for every stripe anew.
-
-        They are those with the most weights, until what is left stays in half the weight buffer.
-        """
-        sizes = {layer: layer.num_weights for layer in members if isinstance(layer, ConvLayer)}
-        kept = sum(sizes.values())
-        reloaded: set[Layer] = set()
-        for layer in sorted(sizes, key=lambda layer: -sizes[layer]):
-            if kept <= self._machine.member.wbuf_bytes // 2:
-                break
-            kept -= sizes[layer]
-            reloaded.add(layer)
-        return frozenset(reloaded)
 
     def _striped_tiling(self, index: int, layer: Layer, plan: CascadePlan) -> Tiling | None:
         """One tiling for all stripes, chosen for the number of rows that most of them have."""
@@ -313,6 +311,22 @@ class Scheduler:
             for value, rows in plan.ring_rows.items():
                 by_value[value] = dataclasses.replace(by_value[value], ring_rows=rows)
         return Layouts(by_value, self._layouts.copied)
+
+
+def reloaded_layers(machine: Machine, members: Sequence[Layer]) -> frozenset[Layer]:
+    """The layers of a cascade whose weights are loaded for every stripe anew.
+
+    They are those with the most weights, until what is left stays in half the weight buffer.
+    """
+    sizes = {layer: layer.num_weights for layer in members if isinstance(layer, ConvLayer)}
+    kept = sum(sizes.values())
+    reloaded: set[Layer] = set()
+    for layer in sorted(sizes, key=lambda layer: -sizes[layer]):
+        if kept <= machine.member.wbuf_bytes // 2:
+            break
+        kept -= sizes[layer]
+        reloaded.add(layer)
+    return frozenset(reloaded)
 
 
 def _with_own_slices(task: ComputeTask) -> ComputeTask:

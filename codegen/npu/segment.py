@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from lepton_cc.codegen.npu.choose_cascades import Shape, choose_shape
+from lepton_cc.codegen.npu.choose_cascades import Shape, choose_shapes
 from lepton_cc.codegen.npu.coding import Coding, SliceStore
 from lepton_cc.codegen.npu.constants import ConstantPool
 from lepton_cc.codegen.npu.emit import Emitter
@@ -33,7 +33,7 @@ from lepton_cc.ir.diagnostics import Code, InternalError, refuse
 from lepton_cc.ir.graph import Graph, Value
 
 _PLACEMENT_ATTEMPTS = 3
-_MANY_PACKETS = 4000  # of a segment whose variants take long to make
+_MANY_PACKETS = 4500  # of a segment whose variants take long to make: few are tried
 # Where slices lie for the time being: behind all maps, whose addresses are final.
 _ELSEWHERE = 1 << 27
 _STALLS = 50  # loading ahead is worth a try where more than a fiftieth of the time is waiting
@@ -127,15 +127,21 @@ def compile_segment(
     )
     best: Segment | None = None
     budget = machine.member.spm_bytes
+    store = SliceStore(machine)
+    maker = TileMaker(machine, store)
     for _ in range(_PLACEMENT_ATTEMPTS):
-        found = _fastest(machine, layers, border, budget)
+        shape, *others = choose_shapes(machine, layers, border, maker, budget)
+        found = _fastest(machine, shape, store)
+        if others and len(found.packets) <= _MANY_PACKETS:
+            rivals = [_fastest(machine, other, store) for other in others]
+            found = min([found, *rivals], key=lambda segment: segment.rank(machine))
         if best is None or found.rank(machine) < best.rank(machine):
             best = found
         excess = found.spm_bytes - machine.member.spm_bytes
         if excess <= 0:
             break
         # Placement and staged weights take more than the live bytes of maps.
-        budget -= excess
+        budget = min(budget - excess, found.shape.peak_bytes - 1)
         if budget <= 0:
             break
     assert best is not None
@@ -161,10 +167,8 @@ def check_fit(segment: Segment, machine: Machine) -> None:
     )
 
 
-def _fastest(machine: Machine, layers: tuple[Layer, ...], border: Border, budget: int) -> Segment:
+def _fastest(machine: Machine, shape: Shape, store: SliceStore) -> Segment:
     """The fastest of all stagings and codings, with constants loaded in turn and ahead."""
-    store = SliceStore(machine)
-    shape = choose_shape(machine, layers, border, TileMaker(machine, store), budget)
     found = [
         segment
         for staging in _stagings(machine, shape)
@@ -204,8 +208,9 @@ def _variants(
     yield from plain
     best = min(plain, key=lambda segment: segment.rank(machine))
     waiting = best.timeline.counters[Counter.TOKEN_STALLS] * _STALLS > best.timeline.cycles
-    if waiting and len(best.packets) <= _MANY_PACKETS:
-        yield from (_assembled(machine, shape, schedule, prefetch=True) for schedule in schedules)
+    if waiting:
+        tried = schedules if len(best.packets) <= _MANY_PACKETS else [best.schedule]
+        yield from (_assembled(machine, shape, schedule, prefetch=True) for schedule in tried)
 
 
 def _assembled(machine: Machine, shape: Shape, schedule: Schedule, *, prefetch: bool) -> Segment:

@@ -12,9 +12,13 @@ from lepton_cc.codegen.npu.cascade import (
     plan_cascade,
     read_rows,
 )
+from lepton_cc.codegen.npu.choose_cascades import choose_shapes
+from lepton_cc.codegen.npu.coding import SliceStore
 from lepton_cc.codegen.npu.isa.regions import Address, Region
+from lepton_cc.codegen.npu.isa.registers import Counter
 from lepton_cc.codegen.npu.layers import Layer, map_shape
 from lepton_cc.codegen.npu.order import chained_order
+from lepton_cc.codegen.npu.schedule import Border, TileMaker
 from lepton_cc.codegen.npu.select import select
 from lepton_cc.codegen.npu.spill import SPILL_REGION, spill, spillable
 from lepton_cc.ir.graph import Value
@@ -213,3 +217,31 @@ def test_an_order_is_topological_and_complete() -> None:
         for layer in ordered:
             assert all(value in made for value in layer.inputs if value in produced)
             made.add(layer.result)
+
+
+def test_weights_that_find_room_stay_for_all_stripes() -> None:
+    """The weight buffer is too small for them, and maps leave room in the scratchpad."""
+    net = Network()
+    graph = net.finish(net.conv(net.input(1, 48, 48, 16), 64, stride=4))
+    segment = assert_runs_as_interpreted(graph, machine_of(64).with_spm(32 * 1024))
+    (cascade,) = segment.shape.cascades
+    assert cascade.stages
+    once = sum(len(content) for content in {load.blob.content for load in segment.places.loads})
+    assert segment.timeline.counters[Counter.CONSTANT_BYTES] == once > 8 * 1024
+
+
+def test_what_finds_room_after_all_is_not_spilled() -> None:
+    """Spilling goes by size, and so takes more than it must; what is superfluous comes back."""
+    net = Network()
+    x = net.input(1, 24, 24, 8)
+    large = net.conv(x, 16)
+    small = net.conv(net.max_pool(net.add(net.conv(large, 16), large), 3, 2, 1), 96)
+    y = net.conv(net.add(net.conv(net.conv(small, 96), 96), small), 8)
+    layers = select(net.finish(y)).layers
+    border = Border({x: Address(Region.INPUT0, 0)}, {y: Address(Region.OUTPUT0, 0)})
+    machine = machine_of(64)
+    maker = TileMaker(machine, SliceStore(machine))
+    fewer, more = choose_shapes(machine, layers, border, maker, 16000)
+    assert max(fewer.peak_bytes, more.peak_bytes) <= 16000
+    names = [{value.name for value in (*s.border.inputs, *s.border.outputs)} for s in (fewer, more)]
+    assert names[0] < names[1]
