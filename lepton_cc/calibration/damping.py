@@ -19,8 +19,8 @@ from lepton_cc.passes.quantize.layer_rounding import DEFAULT_DAMPING, Rounding
 
 _CANDIDATES = (0.03, 0.1, 0.3)
 _FEWEST_SAMPLES = 32
-# Every stage compiles the model; the choice needs no more of them.
-_STAGES = 3
+# Every stage compiles the model.
+_STAGES = 8
 
 
 def chosen_damping(
