@@ -60,13 +60,17 @@ class _Layer:
 
 
 class WhitenedWeights:
-    """All layers of a module whose weights are matrices that nothing else reads."""
+    """All layers of a module whose weights are matrices that nothing else reads.
+
+    Without samples none are: everything is among the `others`, which are stepped as they are.
+    """
 
     def __init__(self, graph: Graph, module: GraphModule, samples: Sequence[torch.Tensor]) -> None:
         layers = [one for one in prunable_layers(graph) if _num_moments(one.op) <= _MAX_MOMENTS]
+        layers = layers if samples else []
         read = [value for one in layers for value in (one.op.inputs[0], one.op.result)]
         with torch.no_grad():
-            values = [one.numpy() for one in module.evaluate(samples, read)]
+            values = [one.numpy() for one in module.evaluate(samples, read)] if samples else []
         self._layers = []
         whitened: set[int] = set()
         for number, one in enumerate(layers):
