@@ -32,8 +32,8 @@ def data(project_root: Path, tmp_path: Path) -> Path:
     [
         ("w8a8", "plain", ()),
         ("w4a8", "gptq", ("--equalize",)),
-        ("w4a8", "adaround", ("--no-bias-correction",)),
-        ("w8a16", "gptq", ()),
+        pytest.param("w4a8", "adaround", ("--no-bias-correction",), marks=pytest.mark.slow),
+        pytest.param("w8a16", "gptq", (), marks=pytest.mark.slow),
     ],
 )
 def test_files_say_the_same(
