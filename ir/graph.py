@@ -19,6 +19,10 @@ class Value:
     name: str
     type: TensorType
 
+    def __hash__(self) -> int:
+        # Of the name alone: values are keys everywhere, and hashing types is most of the work.
+        return hash(self.name)
+
 
 @dataclass(frozen=True, slots=True)
 class Location:

@@ -31,7 +31,7 @@ from lepton_cc.codegen.npu.weights.slices import CHANNEL_BYTES
 from lepton_cc.ir.graph import Value
 from lepton_cc.passes.memory import MemoryProblem
 from lepton_cc.passes.memory.block import blocks_of
-from lepton_cc.passes.memory.bound import peak_load
+from lepton_cc.passes.memory.bound import PeakLoad, peak_load
 from lepton_cc.passes.memory.clearance import permissions_of
 
 _PARTS = (0.5, 0.35, 0.25, 0.18, 0.12)
@@ -185,7 +185,7 @@ class _Search:
 
     def first_peak(self) -> int:
         """Live bytes of maps where only what is spilled runs in stripes."""
-        return self._trial(self._streaming()).peak_bytes
+        return self._peak(self._scheduler.schedule(self._streaming())).live_bytes
 
     def run(self) -> Shape:
         """The best cascades found."""
@@ -287,14 +287,17 @@ class _Search:
 
     def _trial(self, cascades: tuple[Cascade, ...]) -> _Trial:
         schedule = self._scheduler.schedule(cascades)
-        problem = memory_problem_of(self._machine, schedule)
-        peak = peak_load(blocks_of(problem), permissions_of(problem))
+        peak = self._peak(schedule)
         return _Trial(
             cascades,
             peak.live_bytes,
             _layer_at(self._layers, schedule, peak.step),
             self._costs.of(cascades, schedule),
         )
+
+    def _peak(self, schedule: Schedule) -> PeakLoad:
+        problem = memory_problem_of(self._machine, schedule)
+        return peak_load(blocks_of(problem), permissions_of(problem))
 
 
 class _Costs:
