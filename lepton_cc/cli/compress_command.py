@@ -143,7 +143,13 @@ def compress(
         from lepton_cc.compression.quantize_stage import QuantizeStage
 
         chosen = _quantization(quantize, method, calibration_method, layer_schemes, mixed)
-        chosen = replace(chosen, equalize=equalize, correct_bias=bias_correction, block=block or 0)
+        chosen = replace(
+            chosen,
+            equalize=equalize,
+            smooth=smooth,
+            correct_bias=bias_correction,
+            block=block or 0,
+        )
         stages.append(QuantizeStage(chosen))
     with progress(quiet=as_json) as tell:
         done = compress_model(

@@ -134,6 +134,39 @@ def test_what_onnx_cannot_say_is_named_and_the_rest_written(tmp_path: Path) -> N
     assert report["problems"]
 
 
+@pytest.mark.parametrize("options", [(), ("--smooth",)])
+def test_scales_move_into_weights_when_asked(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """A channel of the norm is 50 times the others, and its weights as much smaller."""
+    width = 16
+    generator = np.random.default_rng(0)
+    scale = np.ones(width, np.float32)
+    scale[3] = 50
+    weights = generator.standard_normal((width, width)).astype(np.float32)
+    weights[3] /= 50
+    constants = [
+        onnx.numpy_helper.from_array(array, name)
+        for name, array in (("scale", scale), ("weights", weights))
+    ]
+    nodes = [
+        helper.make_node("LayerNormalization", ["x", "scale"], ["normed"], axis=-1),
+        helper.make_node("MatMul", ["normed", "weights"], ["y"]),
+    ]
+    ports = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, (4, width)) for name in ("x", "y")
+    ]
+    graph = helper.make_graph(nodes, "outlier", ports[:1], ports[1:], constants)
+    model = tmp_path / "outlier.onnx"
+    opset = [helper.make_opsetid("", 18)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), model)
+    samples = generator.standard_normal((8, 4, width)).astype(np.float32)
+    np.savez(tmp_path / "data.npz", x=samples)
+    words = ("--data", tmp_path / "data.npz", "--method", "plain", "-o", tmp_path / "out", "--json")
+    result = tool("compress", model, *words, *options)
+    assert result.exit_code == 0, result.output
+    (quantization,) = json.loads(result.stdout)["stages"]
+    assert quantization["smoothed_values"] == len(options)
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [
