@@ -357,13 +357,16 @@ FAR_QUOTIENT = 1 << 20
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RoundedQuotient(Expr):
-    """RNE(f32(value / divisor)) as i32, at most FAR_QUOTIENT in magnitude, 0 for NaN.
+    """clamp(low, high, RNE(f32(value / divisor))) as i32, 0 for NaN.
 
-    value is f32, the divisor a binary32 number from 2^-60 to 2^60.
+    value is f32, the divisor a binary32 number from 2^-60 to 2^60. low <= 0 <= high, both at most
+    FAR_QUOTIENT in magnitude.
     """
 
     value: Expr
     divisor: float
+    low: int = -FAR_QUOTIENT
+    high: int = FAR_QUOTIENT
 
     def operands(self) -> tuple[Expr, ...]:
         return (self.value,)

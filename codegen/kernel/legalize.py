@@ -74,7 +74,7 @@ def expand(
             return expansion(expr.value, expr.scale, expr.low, expr.high)
         if isinstance(expr, RoundedQuotient):
             quotient = rounded_quotient_fused if fused else rounded_quotient
-            return quotient(expr.value, expr.divisor)
+            return quotient(expr.value, expr.divisor, expr.low, expr.high)
         if isinstance(expr, QuantizedSum):
             by_integers = None if floats else quantized_sum_integer(expr)
             return quantized_sum_float(expr, fma) if by_integers is None else by_integers

@@ -160,7 +160,7 @@ class _Printer:
             bounds = f"{expr.low}, {expr.high}, {expr.bound!r}"
             return f"rounded_product<{bounds}>({', '.join(parts)})"
         if isinstance(expr, RoundedQuotient):
-            return f"rounded_quotient({parts[0]}, {expr.divisor.hex()})"
+            return f"rounded_quotient<{expr.low}, {expr.high}>({parts[0]}, {expr.divisor.hex()})"
         if isinstance(expr, Saturate):
             return f"saturate<{_type_name(expr.type)}, {expr.addend}>({parts[0]})"
         if isinstance(expr, QuantizedSum):

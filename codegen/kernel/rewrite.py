@@ -116,8 +116,8 @@ def with_operands(expr: Expr, operands: tuple[Expr, ...]) -> Expr:
             return type(expr)(type_, operand)
         case MulAdd(type_), (lhs, rhs, addend):
             return MulAdd(type_, lhs, rhs, addend)
-        case RoundedQuotient(type_, _, divisor), (value,):
-            return RoundedQuotient(type_, value, divisor)
+        case RoundedQuotient(type_, _, divisor, low, high), (value,):
+            return RoundedQuotient(type_, value, divisor, low, high)
         case RoundedProduct(), (value, scale):
             return replace(expr, value=value, scale=scale)
         case Bitcast() | Saturate(), (operand,):

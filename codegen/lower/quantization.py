@@ -20,12 +20,23 @@ def quantized(kind: Quantize, values: Sequence[Expr], operands: Sequence[TensorT
     scale = values[1]
     divisor = _divisor(scale)
     if wide is DType.F32 and not kind.dtype.is_float and divisor is not None:
-        quotient = RoundedQuotient(DType.I32, values[0].cast(wide), divisor)
-        return _saturated(kind, quotient, values)
+        return _quantized_by_constant(kind, values[0].cast(wide), divisor, values[2:])
     ratio = values[0].cast(wide) / scale.cast(wide)
     if kind.dtype.is_float:
         return convert(ratio, wide, kind.dtype, saturate=kind.saturate)
-    return _saturated(kind, bounded_integer(ratio), values)
+    return _saturated(kind, bounded_integer(ratio), values[2:])
+
+
+def _quantized_by_constant(
+    kind: Quantize, value: Expr, divisor: float, zero_point: Sequence[Expr]
+) -> Expr:
+    """The same where the scale is known; if the zero point is too, the quotient saturates."""
+    offset = zero_point[0] if zero_point else Const(kind.dtype, 0)
+    if not isinstance(offset, Const):
+        return _saturated(kind, RoundedQuotient(DType.I32, value, divisor), zero_point)
+    low, high = (bound - int(offset.value) for bound in integer_bounds(kind.dtype))
+    quotient = RoundedQuotient(DType.I32, value, divisor, low, high)
+    return (quotient + int(offset.value)).cast(compute_type(kind.dtype))
 
 
 def _divisor(scale: Expr) -> float | None:
@@ -35,10 +46,10 @@ def _divisor(scale: Expr) -> float | None:
     return float(scale.value) if _LEAST_DIVISOR <= scale.value <= 1 / _LEAST_DIVISOR else None
 
 
-def _saturated(kind: Quantize, number: Expr, values: Sequence[Expr]) -> Expr:
+def _saturated(kind: Quantize, number: Expr, zero_point: Sequence[Expr]) -> Expr:
     low, high = integer_bounds(kind.dtype)
-    if len(values) > 2:
-        number = number + values[2].cast(DType.I32)
+    if zero_point:
+        number = number + zero_point[0].cast(DType.I32)
     return minimum(maximum(number, low), high).cast(compute_type(kind.dtype))
 
 

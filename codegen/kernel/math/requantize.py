@@ -20,10 +20,14 @@ _WIDE_BITS = 48
 _SATURATING_BITS = 22
 
 
+def nearest_integer(x: Expr) -> Expr:
+    """RNE(x) as i32, for a binary32 of at most 2^22 in magnitude."""
+    return (x + _ROUNDER).bitcast(DType.I32) - _ROUNDER_BITS
+
+
 def round_to_integer(x: Expr, low: int, high: int) -> Expr:
     """clamp(low, high, RNE(x)) as i32, for a binary32 that is not NaN."""
-    clamped = minimum(maximum(x, float(low)), float(high))
-    return (clamped + _ROUNDER).bitcast(DType.I32) - _ROUNDER_BITS
+    return nearest_integer(minimum(maximum(x, float(low)), float(high)))
 
 
 def clamped_integer(x: Expr, low: int, high: int, addend: int) -> Expr:
