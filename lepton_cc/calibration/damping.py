@@ -11,7 +11,11 @@ import numpy as np
 
 from lepton_cc.calibration.data import CalibrationData, Fold, Samples
 from lepton_cc.calibration.float_run import InnerRun, inner_run
-from lepton_cc.calibration.rounded_layers import round_layers
+from lepton_cc.calibration.rounded_layers import (
+    round_layers,
+    solvable_layers,
+    staged_run,
+)
 from lepton_cc.ir.graph import Graph
 from lepton_cc.ir.rewrite import Statistics
 from lepton_cc.passes.quantize.insert_quantization import InsertQuantization
@@ -19,8 +23,6 @@ from lepton_cc.passes.quantize.layer_rounding import DEFAULT_DAMPING, Rounding
 
 _CANDIDATES = (0.03, 0.1, 0.3)
 _FEWEST_SAMPLES = 32
-# Every stage compiles the model.
-_STAGES = 8
 
 
 def chosen_damping(
@@ -31,8 +33,10 @@ def chosen_damping(
         return DEFAULT_DAMPING
     fitted, held_out = Fold(data, is_held_out=False), Fold(data, is_held_out=True)
     errors = []
-    float_run = inner_run(graph, graph.outputs)
+    read = [op.inputs[0] for op in solvable_layers(graph, insertion)]
+    float_run = inner_run(graph, [*graph.outputs, *read])
     for damping in _CANDIDATES:
+        integer_run = staged_run(insertion)
         rounded = round_layers(
             graph,
             fitted,
@@ -40,19 +44,23 @@ def chosen_damping(
             Rounding.GPTQ,
             correct_bias=correct_bias,
             damping=damping,
-            max_stages=_STAGES,
+            float_run=float_run,
+            integer_run=integer_run,
         )
         changed = replace(insertion, rounded=rounded.layers).run(graph, Statistics())
-        errors.append(output_error(graph, float_run, changed, held_out))
+        changed_run = integer_run.extend(changed, changed.outputs, ())
+        errors.append(output_error(graph, float_run, changed, changed_run, held_out))
     return _CANDIDATES[int(np.argmin(errors))]
 
 
-def output_error(original: Graph, float_run: InnerRun, changed: Graph, data: Samples) -> float:
+def output_error(
+    original: Graph, float_run: InnerRun, changed: Graph, changed_run: InnerRun, data: Samples
+) -> float:
     """The squared error of the outputs by their square, the mean of all outputs.
 
-    `float_run` gives the outputs of the original.
+    Each run gives the outputs of its graph.
     """
-    runs = [float_run, inner_run(changed, changed.outputs)]
+    runs = [float_run, changed_run]
     names = [[value.name for value in graph.outputs] for graph in (original, changed)]
     powers = np.zeros((2, len(original.outputs)))
     for sample in data.samples():

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from lepton_cc.calibration.data import Samples
-from lepton_cc.calibration.float_run import inner_run
+from lepton_cc.calibration.float_run import InnerRun, inner_run
+from lepton_cc.calibration.staged_run import StagedRun
 from lepton_cc.ir.graph import Graph, Op, Value
 from lepton_cc.ir.op_kind import Trait
 from lepton_cc.ir.ops.constant import Constant
@@ -35,7 +36,7 @@ from lepton_cc.passes.quantize.weight_rounding import RoundedLayer, quantize_wei
 MAX_MOMENTS = 1 << 21
 # Of the layers that are looked at in one run of the samples.
 _MAX_MOMENTS_OF_STAGE = 1 << 22
-# Every run of the samples compiles the model again.
+# Every stage runs all samples.
 MAX_STAGES = 40
 
 
@@ -73,26 +74,30 @@ def round_layers(
     *,
     correct_bias: bool,
     damping: float = DEFAULT_DAMPING,
-    max_stages: int = MAX_STAGES,
+    float_run: InnerRun | None = None,
+    integer_run: StagedRun | None = None,
 ) -> RoundedLayers:
     """Rounds all contractions of a prepared float graph that are matrix products of windows.
 
-    Layers are looked at in `max_stages` at most; those of one do not know of each other.
+    float_run: gives what `solvable_layers` read, if there is such a function already. integer_run:
+    is extended by each stage, a new one unless given.
     """
-    contractions = quantization_points(graph).contractions
-    arrays = {op.result: op.kind.value.array for op in graph.ops if isinstance(op.kind, Constant)}
-    contractions = tuple(op for op in contractions if not insertion.block or insertion.block_of(op))
-    solvable = [op for op in contractions if not _reason(op, arrays)]
-    float_run = inner_run(graph, [op.inputs[0] for op in solvable])
+    arrays = _arrays(graph)
+    contractions = _contractions(graph, insertion)
+    solvable = solvable_layers(graph, insertion)
+    if float_run is None:
+        float_run = inner_run(graph, [op.inputs[0] for op in solvable])
+    staged = staged_run(insertion) if integer_run is None else integer_run
     layers: dict[str, RoundedLayer] = {}
     errors: dict[str, LayerError] = {}
-    for stage in _stages(graph, solvable, max_stages):
+    for stage in _stages(graph, solvable):
         current = replace(insertion, rounded=dict(layers)).run(graph, Statistics())
         sources = _sources(current, stage, is_float=bool(insertion.block))
-        integer_run = inner_run(current, [x for x, _ in sources.values()])
+        undecided = {op.result for op in solvable if op.result.name not in layers}
+        rounded_run = staged.extend(current, [x for x, _ in sources.values()], undecided)
         sums = {op: MomentSums(op, data.num_samples) for op in stage if op in sources}
         for sample in data.samples():
-            rounded, reals = integer_run(sample), float_run(sample)
+            rounded, reals = rounded_run(sample), float_run(sample)
             for op, one in sums.items():
                 one.observe(rounded[sources[op][0].name], reals[op.inputs[0].name])
         for op, one in sums.items():
@@ -115,6 +120,26 @@ def round_layers(
     return RoundedLayers(layers, records, damping)
 
 
+def solvable_layers(graph: Graph, insertion: InsertQuantization) -> tuple[Op, ...]:
+    """The contractions of a prepared float graph that are rounded for the least error."""
+    arrays = _arrays(graph)
+    return tuple(op for op in _contractions(graph, insertion) if not _reason(op, arrays))
+
+
+def staged_run(insertion: InsertQuantization) -> StagedRun:
+    """What runs the graphs of an insertion while their layers are decided."""
+    return StagedRun(is_float=bool(insertion.block))
+
+
+def _arrays(graph: Graph) -> Mapping[Value, Array]:
+    return {op.result: op.kind.value.array for op in graph.ops if isinstance(op.kind, Constant)}
+
+
+def _contractions(graph: Graph, insertion: InsertQuantization) -> tuple[Op, ...]:
+    found = quantization_points(graph).contractions
+    return tuple(op for op in found if not insertion.block or insertion.block_of(op))
+
+
 def layers_alone(
     graph: Graph,
     data: Samples,
@@ -126,13 +151,13 @@ def layers_alone(
 
     By the name of the result; without those whose weights are not finite.
     """
-    arrays = {op.result: op.kind.value.array for op in graph.ops if isinstance(op.kind, Constant)}
+    arrays = _arrays(graph)
     solvable = [op for op in layers if method is not Rounding.PLAIN and not _reason(op, arrays)]
     found: dict[str, RoundedLayer] = {}
     for op in layers:
         if op not in solvable and all(np.all(np.isfinite(arrays[v])) for v in op.inputs[1:]):
             found[op.result.name] = _nearest(op, arrays[op.inputs[1]], insertion)
-    for stage in _stages(graph, solvable, MAX_STAGES):
+    for stage in _stages(graph, solvable):
         run = inner_run(graph, [op.inputs[0] for op in stage])
         sums = {op: MomentSums(op, data.num_samples) for op in stage}
         for sample in data.samples():
@@ -193,7 +218,7 @@ def _num_moments(op: Op) -> int:
     return depth * depth * (op.kind.groups if isinstance(op.kind, Conv) else 1)
 
 
-def _stages(graph: Graph, layers: Sequence[Op], max_stages: int) -> list[list[Op]]:
+def _stages(graph: Graph, layers: Sequence[Op]) -> list[list[Op]]:
     """Layers by depth, joined where there are many."""
     wanted = set(layers)
     depths: dict[Value, int] = {}
@@ -205,7 +230,7 @@ def _stages(graph: Graph, layers: Sequence[Op], max_stages: int) -> list[list[Op
             depth += 1
         depths.update(dict.fromkeys(op.results, depth))
     ordered = [by_depth[depth] for depth in sorted(by_depth)]
-    at_once = -(-len(ordered) // max_stages)
+    at_once = -(-len(ordered) // MAX_STAGES)
     stages: list[list[Op]] = []
     for start in range(0, len(ordered), max(at_once, 1)):
         total = 0
@@ -227,7 +252,7 @@ def _sources(
     is_float: they all read floats, which have no step; it counts as 1.
     """
     producers = graph.producers()
-    arrays = {op.result: op.kind.value.array for op in graph.ops if isinstance(op.kind, Constant)}
+    arrays = _arrays(graph)
     found: dict[Op, tuple[Value, np.float32]] = {}
     for op in stage:
         x = producers[op.result].inputs[0]

@@ -46,8 +46,10 @@ def test_folds_share_the_samples_in_runs() -> None:
 def test_a_model_without_error_has_none_and_others_have() -> None:
     data = calibration_data(network(), {"x": samples(20, DEPTH)})
     float_run = inner_run(network(), network().outputs)
-    assert output_error(network(), float_run, network(), data) == 0
-    assert output_error(network(), float_run, network(1), data) == pytest.approx(2, rel=0.2)
+    other_run = inner_run(network(1), network(1).outputs)
+    assert output_error(network(), float_run, network(), float_run, data) == 0
+    error = output_error(network(), float_run, network(1), other_run, data)
+    assert error == pytest.approx(2, rel=0.2)
 
 
 def test_few_samples_choose_nothing_and_more_do(monkeypatch: pytest.MonkeyPatch) -> None:
