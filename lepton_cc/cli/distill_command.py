@@ -92,6 +92,30 @@ if TYPE_CHECKING:
 @click.option(
     "--shift", default=0, metavar="N", help="Move images by up to so many pixels [default: 0]."
 )
+@click.option(
+    "--zoom",
+    default=0.0,
+    metavar="SHARE",
+    help="Make images larger or smaller, and move them, by up to this share [default: 0].",
+)
+@click.option(
+    "--contrast",
+    default=0.0,
+    metavar="SHARE",
+    help="Change brightness and contrast of images by up to this share [default: 0].",
+)
+@click.option(
+    "--mixup",
+    default=0.0,
+    metavar="SHARE",
+    help="Blend this share of the samples with others [default: 0].",
+)
+@click.option(
+    "--cutmix",
+    default=0.0,
+    metavar="SHARE",
+    help="Put rectangles of others into this share of the images [default: 0].",
+)
 @click.option("--seed", default=0, show_default=True, metavar="N", help="Of everything random.")
 @click.option(
     "--bfloat16",
@@ -122,6 +146,10 @@ def distill(
     hint_weight: float,
     flip: bool,
     shift: int,
+    zoom: float,
+    contrast: float,
+    mixup: float,
+    cutmix: float,
     seed: int,
     bfloat16: bool,
     divide_by: float,
@@ -151,7 +179,7 @@ def distill(
         Schedule(
             epochs, batch, learning_rate, temperature, label_weight, hint_weight, seed, bfloat16
         ),
-        Augmentation(flip, shift),
+        Augmentation(flip, shift, zoom, contrast, mixup, cutmix),
         ArrayForm(divide_by),
     )
     with progress(quiet=as_json) as tell:

@@ -56,6 +56,7 @@ def distill(
     """
     if not 0 <= options.sparsity < 1:
         raise UsageError(f"sparsity={options.sparsity} is not between 0 and 1")
+    options.augmentation.check()
     arrays = dict(data) if isinstance(data, Mapping) else read_inputs([str(Path(data))])
     labels = arrays.pop(options.labels, None) if options.labels else None
     if options.labels and labels is None:

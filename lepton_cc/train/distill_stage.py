@@ -5,7 +5,7 @@ fewer channels; or another model with the same inputs and outputs.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -101,8 +101,7 @@ class DistillStage:
             "temperature": schedule.temperature,
             "label_weight": schedule.label_weight if self.labels is not None else 0.0,
             "hint_weight": schedule.hint_weight,
-            "flip": self.augmentation.flip,
-            "shift": self.augmentation.shift,
+            **asdict(self.augmentation),
             "seed": schedule.seed,
             "num_macs_before": total_macs(original),
             "num_macs": total_macs(student),

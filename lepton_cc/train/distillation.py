@@ -177,8 +177,9 @@ class _Training:
 
     def _loss(self, chosen: torch.Tensor) -> torch.Tensor:
         inputs = [one[chosen] for one in self._lesson.inputs]
+        alone = None
         if self._lesson.augmentation.changes:
-            inputs = [self._lesson.augmentation(one, self._generator) for one in inputs]
+            inputs, alone = self._lesson.augmentation(inputs, self._generator)
         if self._lesson.augmentation.changes or self._hints:
             taught = self._taught_by(inputs)
         else:
@@ -193,7 +194,7 @@ class _Training:
             loss = loss + schedule.hint_weight * hint_loss(wanted, learned[count:])
         if labels is None or not schedule.label_weight:
             return loss
-        by_labels = label_loss(learned[0], labels[chosen])
+        by_labels = label_loss(learned[0], labels[chosen], alone)
         return (1 - schedule.label_weight) * loss + schedule.label_weight * by_labels
 
     def _taught_by(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:

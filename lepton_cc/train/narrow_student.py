@@ -7,8 +7,6 @@ that the student can be taught what the original has there, and not only what it
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from lepton_cc.calibration.data import CalibrationData, calibration_data
 from lepton_cc.calibration.float_run import inner_run
 from lepton_cc.codegen.costs import num_macs
@@ -19,10 +17,11 @@ from lepton_cc.passes.prune.channel_groups import ChannelGroup, channel_groups
 from lepton_cc.passes.prune.contraction_weights import prunable_layers, with_constants
 from lepton_cc.passes.prune.layer_moments import LayerMoments
 from lepton_cc.passes.prune.remove_channels import (
+    kept_channels,
     removal_order,
     removed_inputs,
     removed_outputs,
-    without_channels,
+    without_units,
 )
 from lepton_cc.reconstruction.layers import reconstruct_layers
 
@@ -62,10 +61,9 @@ def narrow_student(graph: Graph, samples: Mapping[str, Array], share: float) -> 
             if not chosen or gone > largest:
                 break
             counts = [min(round(gone * len(g.units)), len(g.units) - 1) for g in chosen]
-            smaller = graph
-            for group, count in zip(chosen, counts, strict=True):
-                # Its size is the same, whichever channels go.
-                smaller = without_channels(smaller, group, range(count))
+            # Its size is the same, whichever channels go.
+            removals = [(g, range(n)) for g, n in zip(chosen, counts, strict=True)]
+            smaller = without_units(graph, removals)
             if total_macs(smaller) <= most:
                 return _narrowed(graph, calibration_data(graph, samples), chosen, counts)
     raise refuse(
@@ -95,14 +93,8 @@ def _narrowed(
         gone.append(order[:count])
         narrowed = _zeroed(narrowed, group, gone[-1], moments)
     narrowed = reconstruct_layers(graph, narrowed, data).graph
-    stays: dict[str, Array] = {}
-    for group, units in zip(groups, gone, strict=True):
-        narrowed = without_channels(narrowed, group, units)
-        for unit in units:
-            for value, channels in group.units[unit].items():
-                mask = stays.setdefault(value.name, np.ones(value.type.dims[-1], bool))
-                mask[list(channels)] = False
-    return Student(narrowed, {name: np.flatnonzero(mask) for name, mask in stays.items()})
+    removals = list(zip(groups, gone, strict=True))
+    return Student(without_units(narrowed, removals), kept_channels(removals))
 
 
 def _zeroed(

@@ -267,7 +267,8 @@ def test_images_are_mirrored_and_moved(torch: Any) -> None:
 
     image = torch.arange(1.0, 13.0).reshape(1, 1, 3, 4)
     generator = torch.Generator().manual_seed(3)
-    seen = Augmentation(flip=True, shift=1)(image.expand(200, 1, 3, 4), generator)
+    (seen,), alone = Augmentation(flip=True, shift=1)([image.expand(200, 1, 3, 4)], generator)
+    assert alone.all()
     wide = torch.nn.functional.pad(torch.stack([image[0], image[0].flip(2)]), [1] * 4)
     possible = {
         tuple(one[0, row : row + 3, column : column + 4].reshape(-1).tolist())
@@ -277,7 +278,72 @@ def test_images_are_mirrored_and_moved(torch: Any) -> None:
     }
     assert {tuple(one.reshape(-1).tolist()) for one in seen} == possible
     with pytest.raises(UsageError, match="only images"):
-        Augmentation(shift=1)(torch.zeros(2, 5), generator)
+        Augmentation(shift=1)([torch.zeros(2, 5)], generator)
+
+
+def test_images_are_zoomed_and_faded_within_their_range(torch: Any) -> None:
+    from lepton_cc.train.augmentation import Augmentation
+
+    generator = torch.Generator().manual_seed(3)
+    ramp = torch.arange(16.0).reshape(1, 1, 1, 16).expand(100, 2, 8, 16).contiguous()
+    (zoomed,), _ = Augmentation(zoom=0.25)([ramp], generator)
+    assert 0.0 <= float(zoomed.min()) <= float(zoomed.max()) <= 15.0
+    # Around the middle nothing is mirrored: steps are one pixel times the factor.
+    steps = zoomed[:, 0, 4, 7:9].diff(dim=1)[:, 0]
+    assert 0.75 <= float(steps.min()) < 0.8
+    assert 1.2 < float(steps.max()) <= 1.25
+    (faded,), _ = Augmentation(contrast=0.5)([ramp], generator)
+    deviations = faded.std((1, 2, 3)) / ramp.std((1, 2, 3))
+    means = (faded.mean((1, 2, 3)) - 7.5) / ramp.std((1, 2, 3))
+    for share, middle in ((deviations, 1.0), (means, 0.0)):
+        assert middle - 0.5 <= float(share.min()) < middle - 0.4
+        assert middle + 0.4 < float(share.max()) <= middle + 0.5
+
+
+def test_samples_are_mixed_with_one_other(torch: Any) -> None:
+    from lepton_cc.train.augmentation import Augmentation
+
+    generator = torch.Generator().manual_seed(3)
+    # The same sample of each input holds its number, so that what it is mixed with shows.
+    numbers = torch.arange(400.0) ** 2
+    inputs = [numbers[:, None].expand(400, 3), numbers[:, None, None].expand(400, 2, 2)]
+    (rows, squares), alone = Augmentation(mixup=0.5)(inputs, generator)
+    assert 150 < int(alone.sum()) < 250
+    assert torch.equal(rows[:, 0], squares[:, 1, 1])
+    assert torch.equal(rows[alone], inputs[0][alone])
+    low, high = torch.minimum(numbers, numbers.roll(1)), torch.maximum(numbers, numbers.roll(1))
+    assert bool(((rows[:, 0] >= low) & (rows[:, 0] <= high)).all())
+    images = numbers[:, None, None, None].expand(400, 1, 8, 8)
+    (cut,), alone = Augmentation(cutmix=1.0)([images], generator)
+    assert not alone.any()
+    own, other = cut == images, cut == images.roll(1, 0)
+    assert bool((own | other).all())
+    assert 0.3 < float(own.float().mean()) < 0.8
+    for wrong in (Augmentation(mixup=0.6, cutmix=0.6), Augmentation(zoom=1.0)):
+        with pytest.raises(UsageError):
+            wrong.check()
+    with pytest.raises(UsageError, match="only images"):
+        Augmentation(cutmix=0.5)([torch.zeros(2, 5)], generator)
+
+
+def test_hints_are_relative_squared_errors(torch: Any) -> None:
+    from lepton_cc.train.distillation_loss import hint_loss
+
+    taught = [torch.from_numpy(normal(4, 3)), torch.from_numpy(normal(2, 5))]
+    learned = [torch.from_numpy(normal(*one.shape)).requires_grad_() for one in taught]
+    loss = hint_loss(taught, learned)
+    loss.backward()
+    gradients = [one.grad.clone() for one in learned]
+    expected = sum(
+        torch.square(s - t).mean() / torch.square(t).mean() / 2
+        for s, t in zip(learned, taught, strict=True)
+    )
+    torch.testing.assert_close(loss, expected)
+    for one in learned:
+        one.grad = None
+    expected.backward()
+    for one, gradient in zip(learned, gradients, strict=True):
+        torch.testing.assert_close(one.grad, gradient)
 
 
 @pytest.mark.slow
