@@ -16,28 +16,23 @@ from lepton_cc.codegen.c.types import (
     wide_unsigned,
     width,
 )
-from lepton_cc.codegen.kernel.ir import (
-    INDEX,
+from lepton_cc.codegen.kernel.expr import (
     Binary,
     BinaryOp,
     Bitcast,
-    Buffer,
     Cast,
     Compare,
     Const,
-    Dot,
     Expr,
     Load,
-    LoadWord,
     MulAdd,
-    PackedWord,
-    ScalarType,
     Select,
     Unary,
     UnaryOp,
     Var,
-    is_float,
 )
+from lepton_cc.codegen.kernel.integer_expr import Dot, LoadWord, PackedWord
+from lepton_cc.codegen.kernel.types import INDEX, Buffer, ScalarType, is_float
 from lepton_cc.ir.diagnostics import InternalError
 from lepton_cc.ir.dtype import DType
 

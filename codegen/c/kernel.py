@@ -14,33 +14,26 @@ from lepton_cc.codegen.c.matrix_unit import (
 )
 from lepton_cc.codegen.c.support import SupportFunction
 from lepton_cc.codegen.c.types import comment, element_type, identifier, memory_type, value_type
+from lepton_cc.codegen.kernel.expr import Cast, Const, Expr, Load, Var
+from lepton_cc.codegen.kernel.integer_expr import LoadWord
 from lepton_cc.codegen.kernel.ir import (
-    INDEX,
     Block,
-    Buffer,
-    Cast,
-    Const,
-    Expr,
     For,
     If,
     Kernel,
     Let,
-    Load,
-    LoadWord,
     MatrixDot,
     MatrixLoad,
     MatrixStore,
     Prefetch,
-    ScalarType,
     Stmt,
     Store,
-    Var,
     expressions,
-    is_unsigned,
     walk,
 )
 from lepton_cc.codegen.kernel.legalize import expand
 from lepton_cc.codegen.kernel.parallel import over_range, parallel_extent
+from lepton_cc.codegen.kernel.types import INDEX, Buffer, ScalarType, is_unsigned
 from lepton_cc.ir.diagnostics import InternalError
 
 _INDENT = "    "

@@ -5,7 +5,8 @@ lets code for such a target be compiled where there is none.
 """
 
 from lepton_cc.codegen.c.support import DOTS, LOAD_WORD, SupportFunction
-from lepton_cc.codegen.kernel.ir import DotShape, Matrix, MatrixDot, MatrixLoad, MatrixStore
+from lepton_cc.codegen.kernel.integer_expr import DotShape
+from lepton_cc.codegen.kernel.ir import Matrix, MatrixDot, MatrixLoad, MatrixStore
 
 _LOAD = SupportFunction(
     "lepton_matrix_load",

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lepton_cc.codegen.kernel.ir import DotShape
+from lepton_cc.codegen.kernel.integer_expr import DotShape
 from lepton_cc.ir.dtype import DType
 
 

@@ -1,6 +1,6 @@
 """How an index depends on a variable: what decides between vector loads, splats and gathers."""
 
-from lepton_cc.codegen.kernel.ir import Binary, BinaryOp, Cast, Const, Expr, Var
+from lepton_cc.codegen.kernel.expr import Binary, BinaryOp, Cast, Const, Expr, Var
 
 
 def depends_on(expr: Expr, var: Var) -> bool:

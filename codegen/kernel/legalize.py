@@ -3,20 +3,14 @@
 The expansions are exact, so a model's results do not depend on which targets need them.
 """
 
-from lepton_cc.codegen.kernel.ir import (
-    Expr,
-    Kernel,
-    MulAdd,
+from lepton_cc.codegen.kernel.expr import Expr, MulAdd, Unary, UnaryOp
+from lepton_cc.codegen.kernel.integer_expr import (
     QuantizedSum,
     RoundedProduct,
     RoundedQuotient,
     Saturate,
-    Unary,
-    UnaryOp,
-    expressions,
-    is_float,
-    walk,
 )
+from lepton_cc.codegen.kernel.ir import Kernel, expressions, walk
 from lepton_cc.codegen.kernel.math.quantized_sum import (
     FusedMultiplyAdd,
     quantized_sum_float,
@@ -31,6 +25,7 @@ from lepton_cc.codegen.kernel.math.requantize import (
 from lepton_cc.codegen.kernel.math.rounding import rounded, square_root_of
 from lepton_cc.codegen.kernel.rewrite import rewrite
 from lepton_cc.codegen.kernel.saturate import saturated, saturating
+from lepton_cc.codegen.kernel.types import is_float
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.target import Target
 

@@ -7,7 +7,8 @@ loop, in the order that caches like, and rows of results be what threads share o
 
 from collections.abc import Iterator
 
-from lepton_cc.codegen.kernel.ir import Block, Const, Expr, For, If, Kernel, LoopKind, Stmt
+from lepton_cc.codegen.kernel.expr import Const, Expr
+from lepton_cc.codegen.kernel.ir import Block, For, If, Kernel, LoopKind, Stmt
 from lepton_cc.ir.diagnostics import InternalError
 
 

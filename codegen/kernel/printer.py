@@ -4,41 +4,43 @@ Shared subexpressions are printed where they stand: the text shows what is compu
 decide what is computed once.
 """
 
-from lepton_cc.codegen.kernel.ir import (
-    INDEX,
+from lepton_cc.codegen.kernel.expr import (
     Binary,
     Bitcast,
-    Block,
-    Buffer,
     Cast,
     Compare,
     Const,
-    Dot,
     Expr,
-    For,
-    If,
-    Kernel,
-    Let,
     Load,
-    LoadWord,
-    LoopKind,
-    MatrixDot,
-    MatrixLoad,
-    MatrixStore,
     MulAdd,
+    Select,
+    Unary,
+    Var,
+)
+from lepton_cc.codegen.kernel.integer_expr import (
+    Dot,
+    LoadWord,
     PackedWord,
-    Prefetch,
     QuantizedSum,
     RoundedProduct,
     RoundedQuotient,
     Saturate,
-    ScalarType,
-    Select,
+)
+from lepton_cc.codegen.kernel.ir import (
+    Block,
+    For,
+    If,
+    Kernel,
+    Let,
+    LoopKind,
+    MatrixDot,
+    MatrixLoad,
+    MatrixStore,
+    Prefetch,
     Stmt,
     Store,
-    Unary,
-    Var,
 )
+from lepton_cc.codegen.kernel.types import INDEX, Buffer, ScalarType
 from lepton_cc.ir.diagnostics import InternalError
 
 

@@ -7,34 +7,38 @@ the same objects.
 from collections.abc import Callable
 from dataclasses import fields, replace
 
-from lepton_cc.codegen.kernel.ir import (
+from lepton_cc.codegen.kernel.expr import (
     Binary,
     Bitcast,
-    Block,
     Cast,
     Compare,
-    Dot,
     Expr,
-    For,
-    If,
-    Kernel,
-    Let,
     Load,
-    LoadWord,
-    MatrixDot,
-    MatrixLoad,
-    MatrixStore,
     MulAdd,
+    Select,
+    Unary,
+)
+from lepton_cc.codegen.kernel.integer_expr import (
+    Dot,
+    LoadWord,
     PackedWord,
-    Prefetch,
     QuantizedSum,
     RoundedProduct,
     RoundedQuotient,
     Saturate,
-    Select,
+)
+from lepton_cc.codegen.kernel.ir import (
+    Block,
+    For,
+    If,
+    Kernel,
+    Let,
+    MatrixDot,
+    MatrixLoad,
+    MatrixStore,
+    Prefetch,
     Stmt,
     Store,
-    Unary,
 )
 from lepton_cc.ir.diagnostics import InternalError
 

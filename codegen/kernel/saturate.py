@@ -6,23 +6,21 @@ in binary32, and a sign bit that is flipped for dot products becomes part of the
 it is exact: the bits are those of the plain forms (docs/numerics.md, "Integers").
 """
 
-from lepton_cc.codegen.kernel.ir import (
+from lepton_cc.codegen.kernel.expr import (
     Binary,
     BinaryOp,
     Bitcast,
     Cast,
     Const,
     Expr,
-    Kernel,
     NarrowingCast,
-    QuantizedSum,
-    RoundedProduct,
-    Saturate,
     Unary,
     UnaryOp,
     maximum,
     minimum,
 )
+from lepton_cc.codegen.kernel.integer_expr import QuantizedSum, RoundedProduct, Saturate
+from lepton_cc.codegen.kernel.ir import Kernel
 from lepton_cc.codegen.kernel.math.quantized_sum import FusedMultiplyAdd
 from lepton_cc.codegen.kernel.math.requantize import clamped_integer
 from lepton_cc.codegen.kernel.rewrite import rewrite

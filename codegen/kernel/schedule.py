@@ -8,7 +8,9 @@ bound twice.
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 
-from lepton_cc.codegen.kernel.ir import INDEX, Block, Expr, For, If, LoopKind, Var, index
+from lepton_cc.codegen.kernel.expr import Expr, Var, index
+from lepton_cc.codegen.kernel.ir import Block, For, If, LoopKind
+from lepton_cc.codegen.kernel.types import INDEX
 
 Body = Callable[[Expr], Block]
 

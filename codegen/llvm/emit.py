@@ -4,10 +4,9 @@ The text, rather than llvmlite's builder, because it is also an artifact that pe
 because it is several times faster to make.
 """
 
+from lepton_cc.codegen.kernel.expr import Var
 from lepton_cc.codegen.kernel.ir import (
-    INDEX,
     Block,
-    Buffer,
     For,
     If,
     Let,
@@ -19,8 +18,8 @@ from lepton_cc.codegen.kernel.ir import (
     Prefetch,
     Stmt,
     Store,
-    Var,
 )
+from lepton_cc.codegen.kernel.types import INDEX, Buffer
 from lepton_cc.codegen.llvm import types
 from lepton_cc.codegen.llvm.expressions import ExpressionEmitter
 from lepton_cc.codegen.llvm.instructions import Operand

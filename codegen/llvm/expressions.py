@@ -8,34 +8,27 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from lepton_cc.codegen.kernel.affine import coefficient
-from lepton_cc.codegen.kernel.ir import (
-    INDEX,
+from lepton_cc.codegen.kernel.expr import (
     Binary,
     BinaryOp,
     Bitcast,
-    Buffer,
     Cast,
     Compare,
     CompareOp,
     Const,
-    Dot,
-    DotShape,
     Expr,
     Load,
-    LoadWord,
-    Matrix,
     MulAdd,
     NarrowingCast,
-    PackedWord,
-    Saturate,
     Select,
     Unary,
     UnaryOp,
     Var,
     binary,
-    is_float,
-    is_unsigned,
 )
+from lepton_cc.codegen.kernel.integer_expr import Dot, DotShape, LoadWord, PackedWord, Saturate
+from lepton_cc.codegen.kernel.ir import Matrix
+from lepton_cc.codegen.kernel.types import INDEX, Buffer, is_float, is_unsigned
 from lepton_cc.codegen.llvm import types
 from lepton_cc.codegen.llvm.instructions import InstructionWriter, Operand
 from lepton_cc.codegen.llvm.pack import LANES as PACKED_LANES

@@ -6,7 +6,7 @@ What every emitter of instructions stands on; `expressions.py` says which ones a
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lepton_cc.codegen.kernel.ir import ScalarType
+from lepton_cc.codegen.kernel.types import ScalarType
 from lepton_cc.codegen.llvm import types
 from lepton_cc.ir.target import Target
 

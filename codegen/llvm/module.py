@@ -10,8 +10,9 @@ In process there are no entry points: the caller calls `NAME_execute` and gives 
 A profiled module has hooks besides (`profile_hooks`), and `NAME_execute` a parameter for them.
 """
 
-from lepton_cc.codegen.kernel.ir import INDEX, Buffer, Space, Var
+from lepton_cc.codegen.kernel.expr import Var
 from lepton_cc.codegen.kernel.parallel import over_range, parallel_extent
+from lepton_cc.codegen.kernel.types import INDEX, Buffer, Space
 from lepton_cc.codegen.llvm.asynchronous import DECLARATIONS as ASYNCHRONOUS_DECLARATIONS
 from lepton_cc.codegen.llvm.asynchronous import asynchronous_entry_points
 from lepton_cc.codegen.llvm.emit import FunctionEmitter

@@ -4,7 +4,7 @@ import struct
 
 import numpy as np
 
-from lepton_cc.codegen.kernel.ir import INDEX, ScalarType, is_float
+from lepton_cc.codegen.kernel.types import INDEX, ScalarType, is_float
 from lepton_cc.ir.diagnostics import InternalError
 from lepton_cc.ir.dtype import DType
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from lepton_cc.codegen.kernel import math as kernel_math
-from lepton_cc.codegen.kernel.ir import Const, Expr, select
+from lepton_cc.codegen.kernel.expr import Const, Expr, select
 from lepton_cc.codegen.kernel.math.exponential import exp_minus_1
 from lepton_cc.codegen.lower.pointwise import clamp
 from lepton_cc.ir.ops.cell import Activation, CellFunction

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lepton_cc.codegen.kernel.ir import Block, Const, Expr, Let, Store, Var, index, load
+from lepton_cc.codegen.kernel.expr import Const, Expr, Var, index, load
+from lepton_cc.codegen.kernel.ir import Block, Let, Store
 from lepton_cc.codegen.lower.sparse_layer import SparseLayer
 from lepton_cc.codegen.lower.sparse_product import SparseTile
 from lepton_cc.ir.tensor import Array

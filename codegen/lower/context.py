@@ -7,8 +7,10 @@ registers; each becomes a parameter or a local the first time that it is used, i
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lepton_cc.codegen.kernel.ir import Block, Buffer, Expr, Kernel, Matrix, Space, Stmt, Store
+from lepton_cc.codegen.kernel.expr import Expr
+from lepton_cc.codegen.kernel.ir import Block, Kernel, Matrix, Stmt, Store
 from lepton_cc.codegen.kernel.schedule import Names
+from lepton_cc.codegen.kernel.types import Buffer, Space
 from lepton_cc.codegen.lower.representation import storage_type, to_storage
 from lepton_cc.codegen.lower.source import Index, Source, linearize
 from lepton_cc.ir.dtype import DType

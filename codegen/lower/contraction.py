@@ -7,20 +7,11 @@ they say so with two functions, and this file makes the loops.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from lepton_cc.codegen.kernel.ir import (
-    Block,
-    Buffer,
-    Const,
-    Expr,
-    Let,
-    Store,
-    Var,
-    index,
-    load,
-    mul_add,
-)
+from lepton_cc.codegen.kernel.expr import Const, Expr, Var, index, load, mul_add
+from lepton_cc.codegen.kernel.ir import Block, Let, Store
 from lepton_cc.codegen.kernel.schedule import lanes_of, loop
 from lepton_cc.codegen.kernel.tile import Tile
+from lepton_cc.codegen.kernel.types import Buffer
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.ir.dtype import DType
 

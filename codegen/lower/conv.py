@@ -9,9 +9,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lepton_cc.codegen.kernel.ir import INDEX, Block, Expr, Let, Var, index, load
+from lepton_cc.codegen.kernel.expr import Expr, Var, index, load
+from lepton_cc.codegen.kernel.ir import Block, Let
 from lepton_cc.codegen.kernel.schedule import loop, nest, pieces
 from lepton_cc.codegen.kernel.tile import Tile, choose_tile, narrowed_lanes
+from lepton_cc.codegen.kernel.types import INDEX
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.contraction import (
     Accumulators,

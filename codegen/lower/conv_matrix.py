@@ -6,7 +6,8 @@ a fixed distance from a pixel's first, wherever the pixel is.
 
 import math
 
-from lepton_cc.codegen.kernel.ir import Block, Expr, Stmt
+from lepton_cc.codegen.kernel.expr import Expr
+from lepton_cc.codegen.kernel.ir import Block, Stmt
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.conv_shape import ConvShape
 from lepton_cc.codegen.lower.dot import usable_dot

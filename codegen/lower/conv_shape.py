@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from lepton_cc.codegen.kernel.ir import Expr, index, maximum, minimum
+from lepton_cc.codegen.kernel.expr import Expr, index, maximum, minimum
 from lepton_cc.codegen.kernel.tile import balanced_parts
 from lepton_cc.ir.ops.conv import Conv
 from lepton_cc.ir.ops.window import Window

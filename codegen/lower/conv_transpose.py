@@ -10,9 +10,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lepton_cc.codegen.kernel.ir import INDEX, Block, Expr, If, Let, Var, index, load
+from lepton_cc.codegen.kernel.expr import Expr, Var, index, load
+from lepton_cc.codegen.kernel.ir import Block, If, Let
 from lepton_cc.codegen.kernel.schedule import loop, nest
 from lepton_cc.codegen.kernel.tile import Tile, balanced_parts, choose_tile, narrowed_lanes
+from lepton_cc.codegen.kernel.types import INDEX
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.contraction import (
     Accumulators,

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from lepton_cc.codegen.kernel import math as kernel_math
-from lepton_cc.codegen.kernel.ir import Block, Const, Expr, Store, index, load
+from lepton_cc.codegen.kernel.expr import Const, Expr, index, load
+from lepton_cc.codegen.kernel.ir import Block, Store
 from lepton_cc.codegen.kernel.schedule import lanes_of, loop, nest
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.representation import compute_type

@@ -16,25 +16,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lepton_cc.codegen.kernel.ir import (
-    INDEX,
-    Block,
-    Buffer,
-    Const,
-    Dot,
-    DotShape,
-    Expr,
-    Let,
-    PackedWord,
-    Stmt,
-    Store,
-    Var,
-    index,
-    load,
-    maximum,
-    minimum,
-)
+from lepton_cc.codegen.kernel.expr import Const, Expr, Var, index, load, maximum, minimum
+from lepton_cc.codegen.kernel.integer_expr import Dot, DotShape, PackedWord
+from lepton_cc.codegen.kernel.ir import Block, Let, Stmt, Store
 from lepton_cc.codegen.kernel.schedule import lanes_of, loop, nest, pieces
+from lepton_cc.codegen.kernel.types import INDEX, Buffer
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.conv_shape import (
     MAX_UNROLLED_TAPS,

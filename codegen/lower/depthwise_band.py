@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from lepton_cc.codegen.kernel.ir import Expr, index, maximum, minimum
+from lepton_cc.codegen.kernel.expr import Expr, index, maximum, minimum
 from lepton_cc.codegen.lower.conv_shape import ConvShape
 from lepton_cc.ir.ops.window import Window
 from lepton_cc.ir.tensor import Array

@@ -11,7 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from lepton_cc.codegen.kernel.ir import Block, Buffer, Const, Expr, index
+from lepton_cc.codegen.kernel.expr import Const, Expr, index
+from lepton_cc.codegen.kernel.ir import Block
+from lepton_cc.codegen.kernel.types import Buffer
 from lepton_cc.codegen.lower.anchors import ANCHORS
 from lepton_cc.codegen.lower.context import (
     KernelContext,

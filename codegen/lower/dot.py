@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lepton_cc.codegen.kernel.ir import Buffer, Const, Dot, DotShape, Expr, LoadWord, load
+from lepton_cc.codegen.kernel.expr import Const, Expr, load
+from lepton_cc.codegen.kernel.integer_expr import Dot, DotShape, LoadWord
 from lepton_cc.codegen.kernel.tile import Tile, padded_columns
+from lepton_cc.codegen.kernel.types import Buffer
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.subbyte import split, stored_elements
 from lepton_cc.ir.dtype import DType

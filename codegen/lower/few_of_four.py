@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lepton_cc.codegen.kernel.ir import INDEX, Block, Buffer, Expr, Let, Var, load
+from lepton_cc.codegen.kernel.expr import Expr, Var, load
+from lepton_cc.codegen.kernel.ir import Block, Let
 from lepton_cc.codegen.kernel.schedule import loop
+from lepton_cc.codegen.kernel.types import INDEX, Buffer
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.sparse_layer import SparseLayer
 from lepton_cc.codegen.lower.sparse_product import SparseTile

@@ -5,19 +5,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lepton_cc.codegen.kernel.ir import (
-    INDEX,
-    Buffer,
-    Const,
-    Expr,
-    NarrowingCast,
-    QuantizedSum,
-    RoundedProduct,
-    load,
-    maximum,
-    minimum,
-)
+from lepton_cc.codegen.kernel.expr import Const, Expr, NarrowingCast, load, maximum, minimum
+from lepton_cc.codegen.kernel.integer_expr import QuantizedSum, RoundedProduct
 from lepton_cc.codegen.kernel.math.significant import divided
+from lepton_cc.codegen.kernel.types import INDEX, Buffer
 from lepton_cc.codegen.lower.representation import compute_type, from_storage
 from lepton_cc.ir.dtype import DType, integer_bounds
 from lepton_cc.ir.ops.integer import (

@@ -2,14 +2,10 @@
 
 import math
 
-from lepton_cc.codegen.kernel.ir import (
-    INDEX,
-    Block,
+from lepton_cc.codegen.kernel.expr import (
     Const,
     Expr,
-    Let,
     NarrowingCast,
-    Store,
     Var,
     index,
     load,
@@ -17,8 +13,10 @@ from lepton_cc.codegen.kernel.ir import (
     minimum,
     select,
 )
+from lepton_cc.codegen.kernel.ir import Block, Let, Store
 from lepton_cc.codegen.kernel.math.significant import divided
 from lepton_cc.codegen.kernel.schedule import loop, nest, vectorized
+from lepton_cc.codegen.kernel.types import INDEX
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.reduce import reduce_row
 from lepton_cc.codegen.lower.representation import compute_type

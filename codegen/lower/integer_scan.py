@@ -5,17 +5,9 @@ States live in scratch; the formulas are those of `ir.ops.integer_scan`.
 
 from collections.abc import Callable
 
-from lepton_cc.codegen.kernel.ir import (
-    Block,
-    Const,
-    Expr,
-    NarrowingCast,
-    RoundedProduct,
-    Store,
-    load,
-    maximum,
-    minimum,
-)
+from lepton_cc.codegen.kernel.expr import Const, Expr, NarrowingCast, load, maximum, minimum
+from lepton_cc.codegen.kernel.integer_expr import RoundedProduct
+from lepton_cc.codegen.kernel.ir import Block, Store
 from lepton_cc.codegen.kernel.math.significant import divided
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.integer import interpolated, largest_step

@@ -9,18 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
-from lepton_cc.codegen.kernel.ir import (
-    Block,
-    Const,
-    Expr,
-    Let,
-    NarrowingCast,
-    Store,
-    Var,
-    index,
-    load,
-    select,
-)
+from lepton_cc.codegen.kernel.expr import Const, Expr, NarrowingCast, Var, index, load, select
+from lepton_cc.codegen.kernel.ir import Block, Let, Store
 from lepton_cc.codegen.kernel.math.positive_float import (
     Positive,
     positive_sum,

@@ -8,11 +8,9 @@ that no other tile has are stored.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lepton_cc.codegen.kernel.expr import Expr, Var, index, load
 from lepton_cc.codegen.kernel.ir import (
-    INDEX,
     Block,
-    Buffer,
-    Expr,
     Let,
     Matrix,
     MatrixDot,
@@ -20,12 +18,10 @@ from lepton_cc.codegen.kernel.ir import (
     MatrixStore,
     Prefetch,
     Stmt,
-    Var,
-    index,
-    load,
 )
 from lepton_cc.codegen.kernel.schedule import lanes_of, loop, pieces
 from lepton_cc.codegen.kernel.tile import Tile
+from lepton_cc.codegen.kernel.types import INDEX, Buffer
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.dot import DotWeights, dot_weights
 from lepton_cc.codegen.lower.matrix_grid import (

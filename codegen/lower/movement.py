@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
-from lepton_cc.codegen.kernel.ir import INDEX, Const, Expr, index, maximum, minimum, select
+from lepton_cc.codegen.kernel.expr import Const, Expr, index, maximum, minimum, select
+from lepton_cc.codegen.kernel.types import INDEX
 from lepton_cc.codegen.lower.source import Index, Source, linearize, reshaped
 from lepton_cc.ir.op_kind import OpKind
 from lepton_cc.ir.ops.movement import (

@@ -4,8 +4,10 @@ import math
 from collections.abc import Callable
 
 from lepton_cc.codegen.kernel import math as kernel_math
-from lepton_cc.codegen.kernel.ir import INDEX, Block, Const, Expr, Let, Var
+from lepton_cc.codegen.kernel.expr import Const, Expr, Var
+from lepton_cc.codegen.kernel.ir import Block, Let
 from lepton_cc.codegen.kernel.schedule import nest, vectorized
+from lepton_cc.codegen.kernel.types import INDEX
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.reduce import reduce_row
 from lepton_cc.codegen.lower.representation import compute_type

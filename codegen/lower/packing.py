@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lepton_cc.codegen.kernel.ir import Expr, index, load
+from lepton_cc.codegen.kernel.expr import Expr, index, load
 from lepton_cc.codegen.kernel.tile import Tile, padded_columns
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.representation import from_storage

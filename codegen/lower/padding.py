@@ -2,7 +2,8 @@
 
 import math
 
-from lepton_cc.codegen.kernel.ir import Block, Expr, If, index
+from lepton_cc.codegen.kernel.expr import Expr, index
+from lepton_cc.codegen.kernel.ir import Block, If
 from lepton_cc.codegen.kernel.schedule import loop, nest, vectorized
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.source import Index, Source, linearize

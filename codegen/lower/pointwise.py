@@ -4,8 +4,9 @@ import math
 from collections.abc import Callable
 
 from lepton_cc.codegen.kernel import math as kernel_math
-from lepton_cc.codegen.kernel.ir import Buffer, Const, Expr, select
+from lepton_cc.codegen.kernel.expr import Const, Expr, select
 from lepton_cc.codegen.kernel.math import convert
+from lepton_cc.codegen.kernel.types import Buffer
 from lepton_cc.codegen.lower.integer import (
     looked_up,
     looked_up_between,

@@ -2,16 +2,8 @@
 
 from collections.abc import Callable
 
-from lepton_cc.codegen.kernel.ir import (
-    Block,
-    Const,
-    Expr,
-    Store,
-    index,
-    load,
-    maximum,
-    minimum,
-)
+from lepton_cc.codegen.kernel.expr import Const, Expr, index, load, maximum, minimum
+from lepton_cc.codegen.kernel.ir import Block, Store
 from lepton_cc.codegen.kernel.schedule import lanes_of, loop, nest
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.reduce import combiner

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from lepton_cc.codegen.kernel.ir import Const, Expr, RoundedQuotient, maximum, minimum
+from lepton_cc.codegen.kernel.expr import Const, Expr, maximum, minimum
+from lepton_cc.codegen.kernel.integer_expr import RoundedQuotient
 from lepton_cc.codegen.kernel.math import convert
 from lepton_cc.codegen.kernel.math.quotient import bounded_integer
 from lepton_cc.codegen.lower.representation import compute_type

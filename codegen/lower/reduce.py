@@ -4,19 +4,10 @@ import math
 from collections.abc import Callable
 
 from lepton_cc.codegen.kernel import math as kernel_math
-from lepton_cc.codegen.kernel.ir import (
-    Block,
-    Buffer,
-    Const,
-    Expr,
-    Let,
-    Store,
-    Var,
-    index,
-    load,
-    select,
-)
+from lepton_cc.codegen.kernel.expr import Const, Expr, Var, index, load, select
+from lepton_cc.codegen.kernel.ir import Block, Let, Store
 from lepton_cc.codegen.kernel.schedule import lanes_of, loop, nest, vectorized
+from lepton_cc.codegen.kernel.types import Buffer
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.representation import compute_type
 from lepton_cc.codegen.lower.source import Source

@@ -1,6 +1,6 @@
 """Lowering of bitcast: an element's encoding, read as another type."""
 
-from lepton_cc.codegen.kernel.ir import Expr
+from lepton_cc.codegen.kernel.expr import Expr
 from lepton_cc.codegen.kernel.math.integer import byte_type, wrapped
 from lepton_cc.codegen.lower.representation import from_storage, storage_type, to_storage
 from lepton_cc.ir.dtype import DType

@@ -5,7 +5,7 @@ every op. Sub-byte integers take a byte each, of which only their own bits count
 NumPy's int4 keeps the others clear, C code has the sign there. Everything else is itself.
 """
 
-from lepton_cc.codegen.kernel.ir import Expr
+from lepton_cc.codegen.kernel.expr import Expr
 from lepton_cc.codegen.kernel.math import compute_type, decode, encode, storage_type
 from lepton_cc.codegen.kernel.math.integer import byte_type, wrapped
 from lepton_cc.ir.dtype import DType

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
-from lepton_cc.codegen.kernel.ir import INDEX, Block, Const, Expr, Store, index, load
+from lepton_cc.codegen.kernel.expr import Const, Expr, index, load
+from lepton_cc.codegen.kernel.ir import Block, Store
 from lepton_cc.codegen.kernel.schedule import lanes_of, loop, nest
+from lepton_cc.codegen.kernel.types import INDEX
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.movement import clamp_index
 from lepton_cc.codegen.lower.representation import compute_type

@@ -8,18 +8,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lepton_cc.codegen.kernel.ir import (
-    Block,
-    Buffer,
-    Const,
-    Expr,
-    If,
-    Store,
-    index,
-    load,
-    mul_add,
-)
+from lepton_cc.codegen.kernel.expr import Const, Expr, index, load, mul_add
+from lepton_cc.codegen.kernel.ir import Block, If, Store
 from lepton_cc.codegen.kernel.schedule import lanes_of, loop, vectorized
+from lepton_cc.codegen.kernel.types import Buffer
 from lepton_cc.codegen.lower.cell import activate
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.pointwise import clamp

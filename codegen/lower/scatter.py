@@ -3,8 +3,10 @@
 import math
 
 from lepton_cc.codegen.kernel import math as kernel_math
-from lepton_cc.codegen.kernel.ir import INDEX, Block, Expr, If, Let, Var, load
+from lepton_cc.codegen.kernel.expr import Expr, Var, load
+from lepton_cc.codegen.kernel.ir import Block, If, Let
 from lepton_cc.codegen.kernel.schedule import loop, vectorized
+from lepton_cc.codegen.kernel.types import INDEX
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.representation import compute_type, from_storage, rounded
 from lepton_cc.codegen.lower.source import delinearize

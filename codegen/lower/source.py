@@ -9,7 +9,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from lepton_cc.codegen.kernel.ir import Binary, BinaryOp, Buffer, Const, Expr, index, load
+from lepton_cc.codegen.kernel.expr import Binary, BinaryOp, Const, Expr, index, load
+from lepton_cc.codegen.kernel.types import Buffer
 from lepton_cc.codegen.lower.representation import compute_type, from_storage
 from lepton_cc.ir.tensor import Array
 from lepton_cc.ir.types import TensorType

@@ -6,8 +6,10 @@ with padding each tap is one, and loops run over those that are inside.
 
 import numpy as np
 
-from lepton_cc.codegen.kernel.ir import INDEX, Block, Expr, Let, Stmt, Var, index
+from lepton_cc.codegen.kernel.expr import Expr, Var, index
+from lepton_cc.codegen.kernel.ir import Block, Let, Stmt
 from lepton_cc.codegen.kernel.schedule import loop
+from lepton_cc.codegen.kernel.types import INDEX
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.conv_matrix import conv_dot
 from lepton_cc.codegen.lower.conv_shape import ConvShape, taps_inside

@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from lepton_cc.codegen.kernel.ir import INDEX, Block, Expr, Let, Stmt, Var, index
+from lepton_cc.codegen.kernel.expr import Expr, Var, index
+from lepton_cc.codegen.kernel.ir import Block, Let, Stmt
+from lepton_cc.codegen.kernel.types import INDEX
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.dot import usable_dot
 from lepton_cc.codegen.lower.source import delinearize

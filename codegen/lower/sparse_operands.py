@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lepton_cc.codegen.kernel.ir import Expr, LoadWord, load, mul_add
+from lepton_cc.codegen.kernel.expr import Expr, load, mul_add
+from lepton_cc.codegen.kernel.integer_expr import LoadWord
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.contraction import Combine
 from lepton_cc.codegen.lower.dot import dot_step, folded_bias

@@ -9,20 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from lepton_cc.codegen.kernel.ir import (
-    INDEX,
-    Block,
-    Const,
-    Expr,
-    Let,
-    Stmt,
-    Var,
-    index,
-    load,
-    select,
-)
+from lepton_cc.codegen.kernel.expr import Const, Expr, Var, index, load, select
+from lepton_cc.codegen.kernel.ir import Block, Let, Stmt
 from lepton_cc.codegen.kernel.schedule import loop, nest, pieces
 from lepton_cc.codegen.kernel.tile import Tile, balanced_counts
+from lepton_cc.codegen.kernel.types import INDEX
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.contraction import (
     Accumulators,

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Sequence
 
 from lepton_cc.codegen.kernel.affine import coefficient
-from lepton_cc.codegen.kernel.ir import INDEX, Block, Expr, Load, Var, index
+from lepton_cc.codegen.kernel.expr import Expr, Load, Var, index
+from lepton_cc.codegen.kernel.ir import Block
 from lepton_cc.codegen.kernel.schedule import Body, nest, pieces, vectorized
+from lepton_cc.codegen.kernel.types import INDEX
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.source import Index, Source, linearize
 from lepton_cc.ir.types import TensorType

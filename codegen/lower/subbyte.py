@@ -10,17 +10,9 @@ from functools import cache
 
 import numpy as np
 
-from lepton_cc.codegen.kernel.ir import (
-    Binary,
-    BinaryOp,
-    Buffer,
-    Const,
-    Expr,
-    NarrowingCast,
-    index,
-    load,
-)
+from lepton_cc.codegen.kernel.expr import Binary, BinaryOp, Const, Expr, NarrowingCast, index, load
 from lepton_cc.codegen.kernel.math.integer import byte_type
+from lepton_cc.codegen.kernel.types import Buffer
 from lepton_cc.codegen.lower.source import Index, Source, linearize
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.tensor import Array

@@ -1,21 +1,9 @@
 """Lowering of topk: each element is inserted into a sorted list of the best k so far."""
 
-from lepton_cc.codegen.kernel.ir import (
-    INDEX,
-    Block,
-    Buffer,
-    Expr,
-    If,
-    Let,
-    Store,
-    Var,
-    index,
-    is_float,
-    load,
-    minimum,
-    select,
-)
+from lepton_cc.codegen.kernel.expr import Expr, Var, index, load, minimum, select
+from lepton_cc.codegen.kernel.ir import Block, If, Let, Store
 from lepton_cc.codegen.kernel.schedule import loop, nest
+from lepton_cc.codegen.kernel.types import INDEX, Buffer, is_float
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.representation import compute_type
 from lepton_cc.ir.dtype import DType

@@ -2,22 +2,20 @@
 
 from collections.abc import Callable
 
-from lepton_cc.codegen.kernel.ir import (
-    INDEX,
-    Block,
+from lepton_cc.codegen.kernel.expr import (
     Const,
     Expr,
-    Let,
     NarrowingCast,
-    Store,
     Var,
     index,
     load,
     maximum,
     minimum,
 )
+from lepton_cc.codegen.kernel.ir import Block, Let, Store
 from lepton_cc.codegen.kernel.math.significant import divided
 from lepton_cc.codegen.kernel.schedule import loop, nest
+from lepton_cc.codegen.kernel.types import INDEX
 from lepton_cc.codegen.lower.context import KernelContext
 from lepton_cc.codegen.lower.representation import compute_type
 from lepton_cc.ir.dtype import DType

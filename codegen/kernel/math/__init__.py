@@ -7,7 +7,7 @@ and measured bounds.
 import math
 from collections.abc import Callable, Mapping
 
-from lepton_cc.codegen.kernel.ir import (
+from lepton_cc.codegen.kernel.expr import (
     Binary,
     BinaryOp,
     Compare,
@@ -15,8 +15,6 @@ from lepton_cc.codegen.kernel.ir import (
     Expr,
     Unary,
     UnaryOp,
-    is_float,
-    is_unsigned,
     literal,
     select,
 )
@@ -38,6 +36,7 @@ from lepton_cc.codegen.kernel.math.power import pow as float_power
 from lepton_cc.codegen.kernel.math.remainder import fmod
 from lepton_cc.codegen.kernel.math.remainder import modulo as float_modulo
 from lepton_cc.codegen.kernel.math.trigonometry import cos, sin, tan
+from lepton_cc.codegen.kernel.types import is_float, is_unsigned
 from lepton_cc.ir.diagnostics import InternalError
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.ops.pointwise_functions import BinaryFunction as B

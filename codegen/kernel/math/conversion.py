@@ -6,7 +6,7 @@ while computed and encodings in memory (`narrow_float`).
 
 import numpy as np
 
-from lepton_cc.codegen.kernel.ir import Expr, literal, maximum, minimum, select
+from lepton_cc.codegen.kernel.expr import Expr, literal, maximum, minimum, select
 from lepton_cc.codegen.kernel.math.float_format import magnitude, truncated
 from lepton_cc.codegen.kernel.math.integer import byte_type, wrapped
 from lepton_cc.codegen.kernel.math.narrow_float import decode, encode, storage_type

@@ -7,7 +7,7 @@ takes the second form throughout.
 
 import math
 
-from lepton_cc.codegen.kernel.ir import Expr, literal, maximum, minimum, mul_add, select
+from lepton_cc.codegen.kernel.expr import Expr, literal, maximum, minimum, mul_add, select
 from lepton_cc.codegen.kernel.math import coefficients
 from lepton_cc.codegen.kernel.math.exponential import exp_normal, exp_of_sum
 from lepton_cc.codegen.kernel.math.float_format import (

@@ -4,7 +4,7 @@ exp(x) = 2^k exp(r), k = round(x / ln 2), r = x - k ln 2 in two parts (Cody and 
 Manual for the Elementary Functions", 1980), and exp(r) = 1 + r + r^2 P(r).
 """
 
-from lepton_cc.codegen.kernel.ir import Expr, literal, maximum, minimum, mul_add, select
+from lepton_cc.codegen.kernel.expr import Expr, literal, maximum, minimum, mul_add, select
 from lepton_cc.codegen.kernel.math import coefficients
 from lepton_cc.codegen.kernel.math.float_format import (
     LN2,

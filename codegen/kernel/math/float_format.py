@@ -11,7 +11,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from lepton_cc.codegen.kernel.ir import Const, Expr, Unary, UnaryOp, literal, mul_add, select
+from lepton_cc.codegen.kernel.expr import Const, Expr, Unary, UnaryOp, literal, mul_add, select
 from lepton_cc.ir.dtype import DType
 
 LN2 = Fraction("0.69314718055994530941723212145817656807550013436025525412068")

@@ -1,6 +1,6 @@
 """Hyperbolic functions and their inverses, from exp and the logarithm of a pair of floats."""
 
-from lepton_cc.codegen.kernel.ir import Expr, literal, minimum, mul_add, select
+from lepton_cc.codegen.kernel.expr import Expr, literal, minimum, mul_add, select
 from lepton_cc.codegen.kernel.math import coefficients
 from lepton_cc.codegen.kernel.math.exponential import exp_normal, reduced
 from lepton_cc.codegen.kernel.math.float_format import (

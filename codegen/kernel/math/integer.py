@@ -3,7 +3,8 @@
 Sub-byte types live in a byte; they are computed in i8 or u8 and wrapped into their range.
 """
 
-from lepton_cc.codegen.kernel.ir import Expr, is_unsigned, literal, select
+from lepton_cc.codegen.kernel.expr import Expr, literal, select
+from lepton_cc.codegen.kernel.types import is_unsigned
 from lepton_cc.ir.dtype import DType
 
 

@@ -1,6 +1,6 @@
 """asin, acos and atan."""
 
-from lepton_cc.codegen.kernel.ir import Expr, literal, mul_add
+from lepton_cc.codegen.kernel.expr import Expr, literal, mul_add
 from lepton_cc.codegen.kernel.math import coefficients
 from lepton_cc.codegen.kernel.math.float_format import (
     PI,

@@ -6,7 +6,7 @@ log(1 + f) = 2 atanh(s) = f - (f^2/2 - s (f^2/2 + s^2 P(s^2))).
 
 import math
 
-from lepton_cc.codegen.kernel.ir import Expr, minimum, mul_add, select
+from lepton_cc.codegen.kernel.expr import Expr, minimum, mul_add, select
 from lepton_cc.codegen.kernel.math import coefficients
 from lepton_cc.codegen.kernel.math.float_format import (
     LN2,

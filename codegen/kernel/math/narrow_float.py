@@ -6,7 +6,7 @@ The one exception is f8e8m0fnu, powers of two alone, whose ties go up (as in ml_
 
 from dataclasses import dataclass
 
-from lepton_cc.codegen.kernel.ir import Expr, literal, select
+from lepton_cc.codegen.kernel.expr import Expr, literal, select
 from lepton_cc.codegen.kernel.math.float_format import BINARY32, from_bits, magnitude, to_bits
 from lepton_cc.ir.diagnostics import InternalError
 from lepton_cc.ir.dtype import DType

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lepton_cc.codegen.kernel.ir import Const, Expr, maximum, minimum, select
+from lepton_cc.codegen.kernel.expr import Const, Expr, maximum, minimum, select
 from lepton_cc.codegen.kernel.math.requantize import rounded_mantissas
 from lepton_cc.codegen.kernel.math.significant import significant
 from lepton_cc.ir.dtype import DType

@@ -7,7 +7,7 @@ floats, so that the product's error stays below a part in 2^7 of an ulp of the r
 import math
 from fractions import Fraction
 
-from lepton_cc.codegen.kernel.ir import Expr, maximum, minimum, mul_add, select
+from lepton_cc.codegen.kernel.expr import Expr, maximum, minimum, mul_add, select
 from lepton_cc.codegen.kernel.math import coefficients
 from lepton_cc.codegen.kernel.math.float_format import (
     LN2,

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lepton_cc.codegen.kernel.ir import Const, Expr, QuantizedSum, maximum, minimum
+from lepton_cc.codegen.kernel.expr import Const, Expr, maximum, minimum
+from lepton_cc.codegen.kernel.integer_expr import QuantizedSum
 from lepton_cc.codegen.kernel.math.requantize import round_to_integer
 from lepton_cc.codegen.kernel.math.significant import (
     MAX_BITS,

@@ -7,8 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from lepton_cc.codegen.kernel.ir import (
-    FAR_QUOTIENT,
+from lepton_cc.codegen.kernel.expr import (
     Const,
     Expr,
     MulAdd,
@@ -18,6 +17,7 @@ from lepton_cc.codegen.kernel.ir import (
     minimum,
     select,
 )
+from lepton_cc.codegen.kernel.integer_expr import FAR_QUOTIENT
 from lepton_cc.codegen.kernel.math.requantize import nearest_integer
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.ops.integer import fused_multiply_add

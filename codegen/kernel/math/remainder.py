@@ -4,7 +4,7 @@ For |x| = X 2^p >= |y| = Y 2^q with integers X and Y, |x| mod |y| = (X 2^(p - q)
 power by repeated squaring modulo Y.
 """
 
-from lepton_cc.codegen.kernel.ir import Expr, literal, maximum, select
+from lepton_cc.codegen.kernel.expr import Expr, literal, maximum, select
 from lepton_cc.codegen.kernel.math.float_format import (
     FloatFormat,
     format_of,

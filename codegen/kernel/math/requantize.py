@@ -3,7 +3,7 @@
 The two forms of `rounded_product` give the same bits: docs/numerics.md, "Requantization".
 """
 
-from lepton_cc.codegen.kernel.ir import Const, Expr, maximum, minimum, select
+from lepton_cc.codegen.kernel.expr import Const, Expr, maximum, minimum, select
 from lepton_cc.codegen.kernel.math.significant import significant
 from lepton_cc.ir.dtype import DType
 

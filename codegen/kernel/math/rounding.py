@@ -5,7 +5,7 @@
 
 import math
 
-from lepton_cc.codegen.kernel.ir import Expr, UnaryOp, select
+from lepton_cc.codegen.kernel.expr import Expr, UnaryOp, select
 from lepton_cc.codegen.kernel.math.float_format import (
     FloatFormat,
     format_of,

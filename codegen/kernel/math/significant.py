@@ -1,6 +1,7 @@
 """Rounding integers to the 24 significant bits of a binary32, half to even, by masks."""
 
-from lepton_cc.codegen.kernel.ir import Const, Expr, is_unsigned
+from lepton_cc.codegen.kernel.expr import Const, Expr
+from lepton_cc.codegen.kernel.types import is_unsigned
 from lepton_cc.ir.dtype import DType
 
 SIGNIFICANT_BITS = 24

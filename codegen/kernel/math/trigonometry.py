@@ -6,7 +6,7 @@ binary32 and 2^20 in binary64 (Cody and Waite, 1980), so r is good to half an ul
 2^50, where neighbouring floats are further apart than that means anything, it is NaN.
 """
 
-from lepton_cc.codegen.kernel.ir import Expr, mul_add, select
+from lepton_cc.codegen.kernel.expr import Expr, mul_add, select
 from lepton_cc.codegen.kernel.math import coefficients
 from lepton_cc.codegen.kernel.math.float_format import (
     PI,

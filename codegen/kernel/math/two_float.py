@@ -7,7 +7,7 @@ precision", 1971), sums are by Knuth's six additions.
 
 from dataclasses import dataclass
 
-from lepton_cc.codegen.kernel.ir import Expr
+from lepton_cc.codegen.kernel.expr import Expr
 from lepton_cc.codegen.kernel.math.float_format import format_of, from_bits, to_bits
 
 

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from lepton_cc.codegen.c.kernel import emit_kernel
 from lepton_cc.codegen.c.module import prelude
-from lepton_cc.codegen.kernel.ir import Buffer, Kernel
+from lepton_cc.codegen.kernel.ir import Kernel
 from lepton_cc.codegen.kernel.parallel import parallel_extent
+from lepton_cc.codegen.kernel.types import Buffer
 
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
 COMPILERS = tuple(name for name in ("gcc", "clang") if shutil.which(name))

@@ -5,24 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from lepton_cc.codegen.kernel import math as kernel_math
-from lepton_cc.codegen.kernel.ir import (
-    INDEX,
+from lepton_cc.codegen.kernel.expr import (
     BinaryOp,
-    Buffer,
     Const,
-    Dot,
-    DotShape,
     Expr,
-    For,
-    If,
-    Kernel,
-    Let,
-    LoadWord,
-    LoopKind,
-    PackedWord,
-    ScalarType,
-    Space,
-    Store,
     Unary,
     UnaryOp,
     Var,
@@ -32,6 +18,9 @@ from lepton_cc.codegen.kernel.ir import (
     mul_add,
     select,
 )
+from lepton_cc.codegen.kernel.integer_expr import Dot, DotShape, LoadWord, PackedWord
+from lepton_cc.codegen.kernel.ir import For, If, Kernel, Let, LoopKind, Store
+from lepton_cc.codegen.kernel.types import INDEX, Buffer, ScalarType, Space
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.ops.pointwise_functions import BinaryFunction, UnaryFunction, accepts
 from tests.codegen.kernel.expression_evaluator import Value, numpy_type

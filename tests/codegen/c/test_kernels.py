@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from lepton_cc.codegen.c.kernel import emit_kernel
-from lepton_cc.codegen.kernel.ir import Const, For, Kernel, Store
+from lepton_cc.codegen.kernel.expr import Const
+from lepton_cc.codegen.kernel.ir import For, Kernel, Store
 from tests.codegen.c.c_compiler import COMPILERS, WARNINGS, c_source, call, compiled
 from tests.codegen.c.kernels import (
     conversion_kernels,

@@ -11,41 +11,37 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lepton_cc.codegen.kernel.ir import (
+from lepton_cc.codegen.kernel.expr import (
     Binary,
     BinaryOp,
     Bitcast,
-    Block,
-    Buffer,
     Cast,
     Compare,
     CompareOp,
     Const,
-    Dot,
-    DotShape,
     Expr,
+    Load,
+    MulAdd,
+    Select,
+    Unary,
+    UnaryOp,
+    Var,
+)
+from lepton_cc.codegen.kernel.integer_expr import Dot, DotShape, LoadWord, PackedWord, Saturate
+from lepton_cc.codegen.kernel.ir import (
+    Block,
     For,
     If,
     Kernel,
     Let,
-    Load,
-    LoadWord,
     Matrix,
     MatrixDot,
     MatrixLoad,
     MatrixStore,
-    MulAdd,
-    PackedWord,
     Prefetch,
-    Saturate,
-    ScalarType,
-    Select,
     Store,
-    Unary,
-    UnaryOp,
-    Var,
-    is_float,
 )
+from lepton_cc.codegen.kernel.types import Buffer, ScalarType, is_float
 from lepton_cc.ir.dtype import DType, integer_bounds
 
 Value = NDArray[Any]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lepton_cc.codegen.kernel import math as kernel_math
-from lepton_cc.codegen.kernel.ir import Var
+from lepton_cc.codegen.kernel.expr import Var
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.ops.numpy_math import cast_array
 from tests.codegen.kernel.expression_evaluator import Value, evaluate, numpy_type

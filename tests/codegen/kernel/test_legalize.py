@@ -3,29 +3,23 @@
 import numpy as np
 import pytest
 
-from lepton_cc.codegen.kernel.ir import (
-    INDEX,
+from lepton_cc.codegen.kernel.expr import (
     Binary,
     BinaryOp,
-    Buffer,
     Const,
     Expr,
-    For,
-    If,
-    Kernel,
-    Let,
     Load,
-    Store,
     Unary,
     UnaryOp,
     Var,
     index,
     load,
-    walk,
 )
+from lepton_cc.codegen.kernel.ir import For, If, Kernel, Let, Store, walk
 from lepton_cc.codegen.kernel.legalize import expand, legalize
 from lepton_cc.codegen.kernel.math.rounding import rounded, square_root_of
 from lepton_cc.codegen.kernel.rewrite import Rewriter, rewrite
+from lepton_cc.codegen.kernel.types import INDEX, Buffer
 from lepton_cc.codegen.targets.loader import load_target
 from lepton_cc.ir.dtype import DType
 from tests.codegen.kernel.expression_evaluator import Value, evaluate

@@ -2,20 +2,10 @@
 
 import pytest
 
-from lepton_cc.codegen.kernel.ir import (
-    INDEX,
-    Block,
-    Buffer,
-    Const,
-    For,
-    If,
-    Kernel,
-    LoopKind,
-    Store,
-    Var,
-    index,
-)
+from lepton_cc.codegen.kernel.expr import Const, Var, index
+from lepton_cc.codegen.kernel.ir import Block, For, If, Kernel, LoopKind, Store
 from lepton_cc.codegen.kernel.parallel import over_range, parallel_extent
+from lepton_cc.codegen.kernel.types import INDEX, Buffer
 from lepton_cc.ir.diagnostics import InternalError
 from lepton_cc.ir.dtype import DType
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lepton_cc.codegen.kernel.ir import Const, Var
+from lepton_cc.codegen.kernel.expr import Const, Var
 from lepton_cc.codegen.kernel.math.positive_float import (
     Positive,
     positive_sum,

@@ -4,29 +4,13 @@ import numpy as np
 import pytest
 
 from lepton_cc.codegen.assemble import assemble
-from lepton_cc.codegen.kernel.ir import (
-    INDEX,
-    Buffer,
-    Const,
-    Expr,
-    For,
-    Kernel,
-    LoopKind,
-    MulAdd,
-    NarrowingCast,
-    QuantizedSum,
-    RoundedProduct,
-    Saturate,
-    Store,
-    Var,
-    expressions,
-    index,
-    load,
-    walk,
-)
+from lepton_cc.codegen.kernel.expr import Const, Expr, MulAdd, NarrowingCast, Var, index, load
+from lepton_cc.codegen.kernel.integer_expr import QuantizedSum, RoundedProduct, Saturate
+from lepton_cc.codegen.kernel.ir import For, Kernel, LoopKind, Store, expressions, walk
 from lepton_cc.codegen.kernel.legalize import expand
 from lepton_cc.codegen.kernel.printer import print_kernel
 from lepton_cc.codegen.kernel.saturate import saturating
+from lepton_cc.codegen.kernel.types import INDEX, Buffer
 from lepton_cc.codegen.targets.loader import load_target, runs_on_this_machine
 from lepton_cc.executable import Executable
 from lepton_cc.ir.builder import GraphBuilder

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lepton_cc.codegen.kernel import math as kernel_math
-from lepton_cc.codegen.kernel.ir import Var
+from lepton_cc.codegen.kernel.expr import Var
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.ops.pointwise_functions import BinaryFunction, UnaryFunction
 from tests.codegen.kernel.expression_evaluator import evaluate

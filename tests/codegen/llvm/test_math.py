@@ -5,19 +5,11 @@ import ctypes
 import numpy as np
 import pytest
 
-from lepton_cc.codegen.kernel.ir import (
-    INDEX,
-    Buffer,
-    Expr,
-    For,
-    Kernel,
-    LoopKind,
-    Store,
-    Var,
-    index,
-)
+from lepton_cc.codegen.kernel.expr import Expr, Var, index
+from lepton_cc.codegen.kernel.ir import For, Kernel, LoopKind, Store
 from lepton_cc.codegen.kernel.legalize import legalize
 from lepton_cc.codegen.kernel.rewrite import Rewriter
+from lepton_cc.codegen.kernel.types import INDEX, Buffer
 from lepton_cc.codegen.llvm.compile import LoadedCode
 from lepton_cc.codegen.llvm.emit import FunctionEmitter
 from lepton_cc.codegen.targets.loader import load_target, runs_on_this_machine

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lepton_cc.codegen.assemble import assemble
-from lepton_cc.codegen.kernel.ir import DotShape
+from lepton_cc.codegen.kernel.integer_expr import DotShape
 from lepton_cc.codegen.kernel.parallel import parallel_extent
 from lepton_cc.codegen.kernel.printer import print_kernel
 from lepton_cc.codegen.targets.loader import load_target

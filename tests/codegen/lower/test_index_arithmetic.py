@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 
-from lepton_cc.codegen.kernel.ir import INDEX, Binary, BinaryOp, Const, Expr, Var
+from lepton_cc.codegen.kernel.expr import Binary, BinaryOp, Const, Expr, Var
+from lepton_cc.codegen.kernel.types import INDEX
 from lepton_cc.codegen.lower.source import delinearize, linearize, reshaped
 from lepton_cc.codegen.lower.subbyte import split
 

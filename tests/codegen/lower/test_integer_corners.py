@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lepton_cc.codegen.kernel.ir import Var
+from lepton_cc.codegen.kernel.expr import Var
 from lepton_cc.codegen.lower.pointwise import clamp
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.ops.conv import Conv
