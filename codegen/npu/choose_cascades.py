@@ -16,23 +16,21 @@ from lepton_cc.codegen.npu.layers import ConvLayer, Layer, map_shape
 from lepton_cc.codegen.npu.layout import assign_layouts
 from lepton_cc.codegen.npu.machine import RATE_UNIT, Machine
 from lepton_cc.codegen.npu.order import chained_order
+from lepton_cc.codegen.npu.peak import PeakMeter
 from lepton_cc.codegen.npu.place import memory_problem_of
 from lepton_cc.codegen.npu.schedule import (
     Border,
-    Schedule,
     Scheduler,
     TileMaker,
+    Unit,
     reloaded_layers,
 )
 from lepton_cc.codegen.npu.spill import Spilled, spill, spillable
 from lepton_cc.codegen.npu.tasks import ComputeTask, Rows, StoreTask
-from lepton_cc.codegen.npu.tile import task_cycles
 from lepton_cc.codegen.npu.weights.slices import CHANNEL_BYTES
 from lepton_cc.ir.graph import Value
 from lepton_cc.passes.memory import MemoryProblem
-from lepton_cc.passes.memory.block import blocks_of
-from lepton_cc.passes.memory.bound import PeakLoad, peak_load
-from lepton_cc.passes.memory.clearance import permissions_of
+from lepton_cc.passes.memory.bound import PeakLoad
 
 _PARTS = (0.5, 0.35, 0.25, 0.18, 0.12)
 _LARGE = 0.6  # of the budget: a value that leaves no room for its neighbours
@@ -56,9 +54,13 @@ class _Trial:
     """A set of cascades with its peak, and the cycles that it costs."""
 
     cascades: tuple[Cascade, ...]
-    peak_bytes: int
-    peak_layer: int
+    peak: PeakLoad
     cycles: int
+
+    @property
+    def peak_bytes(self) -> int:
+        """Bytes of maps, and of weights that the scratchpad must hold, at the peak."""
+        return self.peak.live_bytes
 
 
 def choose_shapes(
@@ -181,11 +183,12 @@ class _Search:
             spilled.values,
         )
         self._scheduler = Scheduler(machine, self._layers, layouts, self._border, maker)
+        self._meter = PeakMeter(layouts, maker.staged, machine.member.wbuf_bytes)
         self._costs = _Costs(machine, self._layers, maker)
 
     def first_peak(self) -> int:
         """Live bytes of maps where only what is spilled runs in stripes."""
-        return self._peak(self._scheduler.schedule(self._streaming())).live_bytes
+        return self._meter.of(self._scheduler.units(self._streaming())).live_bytes
 
     def run(self) -> Shape:
         """The best cascades found."""
@@ -256,7 +259,7 @@ class _Search:
 
     def _improved(self, known: _Trial) -> _Trial | None:
         trials = []
-        for cascade in candidates(self._layers, self._around, known.peak_layer):
+        for cascade in candidates(self._layers, self._around, self._peak_layer(known)):
             if not self._streams_all(cascade):
                 continue
             kept = [c for c in known.cascades if c.last < cascade.first or cascade.last < c.first]
@@ -286,18 +289,14 @@ class _Search:
         return read & self._around.outside <= cascade.streamed
 
     def _trial(self, cascades: tuple[Cascade, ...]) -> _Trial:
-        schedule = self._scheduler.schedule(cascades)
-        peak = self._peak(schedule)
-        return _Trial(
-            cascades,
-            peak.live_bytes,
-            _layer_at(self._layers, schedule, peak.step),
-            self._costs.of(cascades, schedule),
-        )
+        units = self._scheduler.units(cascades)
+        peak = self._meter.of(units)
+        return _Trial(cascades, peak, self._costs.of(cascades, units))
 
-    def _peak(self, schedule: Schedule) -> PeakLoad:
-        problem = memory_problem_of(self._machine, schedule)
-        return peak_load(blocks_of(problem), permissions_of(problem))
+    def _peak_layer(self, trial: _Trial) -> int:
+        """The layer that runs at the peak, or whose input or result is moved then."""
+        units = self._scheduler.units(trial.cascades)
+        return _layer_at(self._layers, units, trial.peak.step)
 
 
 class _Costs:
@@ -308,23 +307,17 @@ class _Costs:
         self._layers = layers
         self._maker = maker
         self._known: dict[Cascade, int] = {}
-        self._tiles: dict[tuple[int, ...], int] = {}
 
-    def of(self, cascades: Sequence[Cascade], schedule: Schedule) -> int:
-        """Of all these cascades, which the schedule holds."""
-        missing = [cascade for cascade in cascades if cascade not in self._known]
-        for cascade in missing:
-            self._known[cascade] = self._extra(cascade, schedule)
+    def of(self, cascades: Sequence[Cascade], units: Sequence[Unit]) -> int:
+        """Of all these cascades, which are among the units."""
+        for unit in units:
+            if isinstance(unit.runs, Cascade) and unit.runs not in self._known:
+                self._known[unit.runs] = self._extra(unit.runs, unit)
         return sum(self._known[cascade] for cascade in cascades)
 
-    def _extra(self, cascade: Cascade, schedule: Schedule) -> int:
+    def _extra(self, cascade: Cascade, unit: Unit) -> int:
         members = self._layers[cascade.first : cascade.last + 1]
-        identities = {id(layer) for layer in members}
-        striped = (
-            task
-            for task in schedule.tasks
-            if isinstance(task, ComputeTask) and id(task.layer) in identities
-        )
+        striped = (task for tasks in unit.steps for task in tasks if isinstance(task, ComputeTask))
         whole = sum(
             self._maker.tiling(layer, Rows(0, layer.shape.height)).cycles
             for layer in members
@@ -336,24 +329,11 @@ class _Costs:
         reloaded = sum(len(blob.content) for blob in blobs) - sum(map(len, once))
         transfer = reloaded * RATE_UNIT // self._machine.system.constants.rate
         staged = reloaded_layers(self._machine, members) if cascade.stages else frozenset()
-        computing = sum(self._tile(task, task.layer not in staged) for task in tiles)
-        return computing + transfer - whole
-
-    def _tile(self, task: ComputeTask, in_weight_buffer: bool) -> int:
-        rows, height = task.rows, task.layer.shape.height
-        edge = rows.first == 0 or rows.end == height
-        key = (
-            id(task.layer),
-            rows.count,
-            task.end_output - task.first_output,
-            task.mode,
-            task.stage_mode,
-            rows.first if edge else -1,
-            in_weight_buffer,
+        computing = sum(
+            self._maker.tilings.cycles(task, in_weight_buffer=task.layer not in staged)
+            for task in tiles
         )
-        if key not in self._tiles:
-            self._tiles[key] = task_cycles(self._machine, task, in_weight_buffer=in_weight_buffer)
-        return self._tiles[key]
+        return computing + transfer - whole
 
 
 def _live_bytes(problem: MemoryProblem) -> list[int]:
@@ -365,13 +345,12 @@ def _live_bytes(problem: MemoryProblem) -> list[int]:
     return list(itertools.accumulate(changes))
 
 
-def _layer_at(layers: Sequence[Layer], schedule: Schedule, step: int) -> int:
+def _layer_at(layers: Sequence[Layer], units: Sequence[Unit], step: int) -> int:
     """The number of the layer that a step computes, or whose input or result it moves."""
     numbers = {id(layer): number for number, layer in enumerate(layers)}
     results = {layer.result: number for number, layer in enumerate(layers)}
-    for task, at in zip(schedule.tasks, schedule.steps, strict=True):
-        if at < step:
-            continue
+    steps = [tasks for unit in units for tasks in unit.steps]
+    for task in itertools.chain.from_iterable(steps[step:]):
         if isinstance(task, StoreTask):
             return results.get(task.value, 0)
         layer = getattr(task, "layer", None)

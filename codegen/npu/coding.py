@@ -10,7 +10,7 @@ from lepton_cc.codegen.npu.isa.packets import Encoding
 from lepton_cc.codegen.npu.layers import Weights
 from lepton_cc.codegen.npu.machine import RATE_UNIT, Machine
 from lepton_cc.codegen.npu.tasks import ComputeTask
-from lepton_cc.codegen.npu.tile import task_cycles
+from lepton_cc.codegen.npu.tilings import Tilings
 from lepton_cc.codegen.npu.weights.slices import WeightSlice, slice_as, slice_sizes
 from lepton_cc.ir.tensor import Array
 
@@ -78,6 +78,7 @@ class SliceStore:
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
+        self.tilings = Tilings(machine)
         # The weights keep their identity from being given to others.
         self._forms: dict[tuple[int, int, int, int], tuple[Weights, _Forms]] = {}
 
@@ -121,7 +122,7 @@ class SliceStore:
         """Whether a slice in the prefix code is worth its slower decoding."""
         rate = self._machine.system.constants.rate
         slow, fast = (
-            max(task_cycles(self._machine, tile, encoding=encoding), size * RATE_UNIT // rate)
+            max(self.tilings.cycles(tile, encoding=encoding), size * RATE_UNIT // rate)
             for encoding, size in ((Encoding.PREFIX, coded), (Encoding.RAW8, plain))
         )
         return slow <= fast

@@ -1,5 +1,6 @@
 """The weight buffer as a ring: constants take turns in it, in the order of their use."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lepton_cc.codegen.npu.isa.regions import Address
@@ -68,3 +69,40 @@ class ConstantRing:
 def aligned(size_bytes: int) -> int:
     """The size in whole units of alignment."""
     return -(-size_bytes // ALIGNMENT) * ALIGNMENT
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A constant of `size_bytes`, aligned, that tasks `first` to `last` read."""
+
+    size_bytes: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Where a ring stands: its head, and (offset, end, last use) of what is still needed."""
+
+    head: int = 0
+    needed: tuple[tuple[int, int, int], ...] = ()
+
+
+def refused(uses: Sequence[Use], turn: Turn, size_bytes: int) -> tuple[list[int], Turn]:
+    """The indices of the constants that a ring of so many bytes would not take, and its turn then.
+
+    The same as adding them to a `ConstantRing` one by one, in the order of their first uses.
+    """
+    head, needed = turn.head, list(turn.needed)
+    missing: list[int] = []
+    for index, use in enumerate(uses):
+        needed = [held for held in needed if held[2] >= use.first]
+        for start in (head, 0):
+            end = start + use.size_bytes
+            if end <= size_bytes and not any(low < end and start < high for low, high, _ in needed):
+                needed.append((start, end, use.last))
+                head = end
+                break
+        else:
+            missing.append(index)
+    return missing, Turn(head, tuple(needed))

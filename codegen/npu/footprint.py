@@ -1,7 +1,7 @@
 """The bytes that a packet reads and writes, as the smallest intervals around each operand."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lepton_cc.codegen.npu.isa.assemble import Packet
 from lepton_cc.codegen.npu.isa.packets import Epilogue, Opcode
@@ -10,8 +10,7 @@ from lepton_cc.codegen.npu.isa.regions import INTERNAL, NUM_REGIONS, Address, Re
 _TABLE_BYTES = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(NamedTuple):
     """Bytes [first, end) of a region."""
 
     region: Region
@@ -42,11 +41,15 @@ def _map(
 ) -> Iterator[Access]:
     """The rows from the first to the last; of a ring two parts where it wraps."""
     rows, columns, channels = sizes
-    ring = packet.integer(f"{prefix}_ring_rows") or rows
-    start = packet.integer(f"{prefix}_ring_start")
     stride = packet.integer(f"{prefix}_row_stride")
     row_bytes = (columns - 1) * packet.integer(f"{prefix}_pixel_stride") + channels
     address = packet.address(f"{prefix}_address")
+    ring = packet.integer(f"{prefix}_ring_rows")
+    if not ring:
+        if rows > 0:
+            yield _interval(address, (rows - 1) * stride + row_bytes, write=write)
+        return
+    start = packet.integer(f"{prefix}_ring_start")
     before_wrap = min(rows, ring - start)
     for first, count in ((start, before_wrap), (0, rows - before_wrap)):
         if count > 0:

@@ -183,14 +183,22 @@ def _problem(
     overlaps: list[Overlap] = []
     in_place: list[InPlace] = []
     for step, group in itertools.groupby(range(len(tasks)), key=lambda i: steps[i]):
-        members = [tasks[i] for i in group]
-        task = members[0]
-        if _is_cascade(members):
-            overlaps += cascade_overlaps(members, layouts)
-        elif isinstance(task, ComputeTask) and _is_whole(task):
-            overlaps += _overlaps(task.layer, layouts)
-            in_place += _in_place(step, task.layer, layouts)
+        granted = step_permissions(step, [tasks[i] for i in group], layouts)
+        overlaps += granted[0]
+        in_place += granted[1]
     return MemoryProblem(tuple(buffers), in_place=tuple(in_place), overlaps=tuple(overlaps))
+
+
+def step_permissions(
+    step: int, tasks: Sequence[Task], layouts: Layouts
+) -> tuple[list[Overlap], list[InPlace]]:
+    """What of the maps that the tasks of a step read and write may share bytes."""
+    task = tasks[0]
+    if _is_cascade(tasks):
+        return cascade_overlaps(tasks, layouts), []
+    if isinstance(task, ComputeTask) and _is_whole(task):
+        return _overlaps(task.layer, layouts), _in_place(step, task.layer, layouts)
+    return [], []
 
 
 def _is_cascade(tasks: Sequence[Task]) -> bool:

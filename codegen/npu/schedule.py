@@ -39,7 +39,6 @@ from lepton_cc.codegen.npu.tile import (
     Staging,
     Tiling,
     array_width,
-    choose_tiling,
 )
 from lepton_cc.ir.diagnostics import InternalError
 from lepton_cc.ir.graph import Value
@@ -59,6 +58,19 @@ class Schedule:
     layouts: Layouts
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Unit:
+    """What stands together in all schedules that have it: a layer by itself, or a cascade.
+
+    `runs`: the cascade, or the number of the layer. `steps` are the tasks of each step of the
+    memory plan, loads and stores included; `rings` are the rows of the values that live in rings.
+    """
+
+    runs: Cascade | int
+    steps: tuple[tuple[Task, ...], ...]
+    rings: Mapping[Value, int]
+
+
 class TileMaker:
     """Makes the compute tasks of layers: tilings and encoded slices, each made once."""
 
@@ -72,6 +84,7 @@ class TileMaker:
         self._machine = machine
         self._staging = staging
         self._store = store
+        self.tilings = store.tilings
         self._coding = coding
         self._blobs: dict[tuple[int, int, int, int], Blob] = {}
         self._tables: dict[bytes, Blob] = {}
@@ -103,9 +116,7 @@ class TileMaker:
         """The fastest tiling for so many rows; each is searched once."""
         key = (id(layer.weights), rows.count, striped, layer.residual is None)
         if key not in self._tilings:
-            chosen = choose_tiling(
-                self._machine, layer, rows, striped=striped, staging=self._staging
-            )
+            chosen = self.tilings.choose(layer, rows, striped=striped, staging=self._staging)
             if chosen is None:
                 raise InternalError(f"no tiling for {layer.location}")
             self._tilings[key] = (layer.weights, chosen)
@@ -216,38 +227,58 @@ class Scheduler:
         self._maker = maker
         self._plans: dict[Cascade, CascadePlan] = {}
         self._cascades: dict[Cascade, list[Task]] = {}
+        # By what runs, what is loaded for it, and whether each slice is a step.
+        self._units: dict[tuple[Cascade | int, tuple[Value, ...], bool], Unit] = {}
 
     def schedule(self, cascades: Sequence[Cascade] = ()) -> Schedule:
         """Layer after layer, each whole or in a cascade.
 
         Inputs are loaded before their first reader, outputs stored when they are made.
         """
+        units = self.units(cascades)
+        groups = [step for unit in units for step in unit.steps]
+        rings = {value: rows for unit in units for value, rows in unit.rings.items()}
+        return Schedule(
+            tuple(task for group in groups for task in group),
+            tuple(number for number, group in enumerate(groups) for _ in group),
+            frozenset(self._maker.staged),
+            with_rings(self._layouts, rings),
+        )
+
+    def units(self, cascades: Sequence[Cascade]) -> list[Unit]:
+        """What `schedule` consists of; units that schedules share are made once."""
         by_first = {cascade.first: cascade for cascade in cascades}
-        plans = {cascade: self._plan(cascade) for cascade in cascades}
-        groups: list[list[Task]] = []
         loaded = {value for cascade in cascades for value in cascade.streamed}
+        units: list[Unit] = []
         index = 0
         while index < len(self._layers):
             cascade = by_first.get(index)
             last = index if cascade is None else cascade.last
             members = self._layers[index : last + 1]
-            groups += [[task] for task in self._loads(members, loaded)]
-            if cascade is not None:
-                groups.append(self._cascade(members, cascade))
-            else:
-                groups += self._steps(members[0])
-            if cascade is None or not cascade.stores:
-                groups += [[task] for task in self._stores(members)]
+            loads = tuple(self._loads(members, loaded))
+            units.append(self._unit(index if cascade is None else cascade, members, loads))
             index = last + 1
-        steps = [number for number, group in enumerate(groups) for _ in group]
-        return Schedule(
-            tuple(task for group in groups for task in group),
-            tuple(steps),
-            frozenset(self._maker.staged),
-            self._with_rings(plans),
-        )
+        return units
 
-    def _loads(self, members: Sequence[Layer], loaded: set[Value]) -> Iterator[Task]:
+    def _unit(
+        self, runs: Cascade | int, members: Sequence[Layer], loads: tuple[LoadTask, ...]
+    ) -> Unit:
+        apart = isinstance(runs, int) and self._has_staged(members[0])
+        key = (runs, tuple(load.value for load in loads), apart)
+        if key not in self._units:
+            steps: list[list[Task]] = [[load] for load in loads]
+            rings: Mapping[Value, int] = {}
+            if isinstance(runs, int):
+                steps += self._steps(members[0], apart=apart)
+            else:
+                steps.append(self._cascade(members, runs))
+                rings = self._plan(runs).ring_rows
+            if isinstance(runs, int) or not runs.stores:
+                steps += [[task] for task in self._stores(members)]
+            self._units[key] = Unit(runs, tuple(map(tuple, steps)), rings)
+        return self._units[key]
+
+    def _loads(self, members: Sequence[Layer], loaded: set[Value]) -> Iterator[LoadTask]:
         for layer in members:
             for value in layer.inputs:
                 if value in self._border.inputs and value not in loaded:
@@ -260,14 +291,19 @@ class Scheduler:
                 target = self._border.outputs[layer.result]
                 yield StoreTask(layer.result, target, whole(layer.result))
 
-    def _steps(self, layer: Layer) -> list[list[Task]]:
+    def _has_staged(self, layer: Layer) -> bool:
+        """Whether the whole layer has slices that are staged in the scratchpad."""
+        if not isinstance(layer, ConvLayer):
+            return False
+        tasks = self._maker.tasks(layer, whole(layer.result))
+        return any(blob in self._maker.staged for task in tasks for blob in task.slices)
+
+    def _steps(self, layer: Layer, *, apart: bool) -> list[list[Task]]:
         """The tasks of a whole layer: one step of the memory plan, or one each to stage slices."""
         if isinstance(layer, MoveLayer):
             return [[CopyTask(layer)]] if layer.result in self._layouts.copied else []
         tasks = self._maker.tasks(layer, whole(layer.result))
-        if any(blob in self._maker.staged for task in tasks for blob in task.slices):
-            return [[task] for task in tasks]
-        return [list(tasks)]
+        return [[task] for task in tasks] if apart else [list(tasks)]
 
     def _plan(self, cascade: Cascade) -> CascadePlan:
         if cascade not in self._plans:
@@ -305,12 +341,13 @@ class Scheduler:
         (most, _), *_ = counts.most_common(1)
         return self._maker.tiling(layer, Rows(0, most), striped=True)
 
-    def _with_rings(self, plans: Mapping[Cascade, CascadePlan]) -> Layouts:
-        by_value = dict(self._layouts.by_value)
-        for plan in plans.values():
-            for value, rows in plan.ring_rows.items():
-                by_value[value] = dataclasses.replace(by_value[value], ring_rows=rows)
-        return Layouts(by_value, self._layouts.copied)
+
+def with_rings(layouts: Layouts, rings: Mapping[Value, int]) -> Layouts:
+    """The layouts with so many rows of the values that live in rings."""
+    by_value = dict(layouts.by_value)
+    for value, rows in rings.items():
+        by_value[value] = dataclasses.replace(by_value[value], ring_rows=rows)
+    return Layouts(by_value, layouts.copied)
 
 
 def reloaded_layers(machine: Machine, members: Sequence[Layer]) -> frozenset[Layer]:

@@ -21,13 +21,15 @@ from lepton_cc.codegen.npu.isa.registers import ABI_MAJOR, ABI_MINOR, Capability
 from lepton_cc.codegen.npu.layers import ConvLayer, Layer
 from lepton_cc.codegen.npu.layout import assign_layouts
 from lepton_cc.codegen.npu.machine import Machine
+from lepton_cc.codegen.npu.packet_terms import PacketTerms
 from lepton_cc.codegen.npu.place import Places, place
 from lepton_cc.codegen.npu.ports import port_address
 from lepton_cc.codegen.npu.schedule import Border, Schedule, Scheduler, TileMaker
 from lepton_cc.codegen.npu.select import select
 from lepton_cc.codegen.npu.synchronize import synchronize
 from lepton_cc.codegen.npu.tasks import Rows
-from lepton_cc.codegen.npu.tile import Staging, choose_tiling
+from lepton_cc.codegen.npu.tile import Staging
+from lepton_cc.codegen.npu.tilings import Tilings
 from lepton_cc.codegen.npu.timeline import Timeline, estimate
 from lepton_cc.ir.diagnostics import Code, InternalError, refuse
 from lepton_cc.ir.graph import Graph, Value
@@ -37,6 +39,15 @@ _MANY_PACKETS = 4500  # of a segment whose variants take long to make: few are t
 # Where slices lie for the time being: behind all maps, whose addresses are final.
 _ELSEWHERE = 1 << 27
 _STALLS = 50  # loading ahead is worth a try where more than a fiftieth of the time is waiting
+
+
+@dataclass(frozen=True, slots=True)
+class _Tools:
+    """The machine, and what is remembered of it for all variants of a segment."""
+
+    machine: Machine
+    store: SliceStore
+    terms: PacketTerms
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +121,13 @@ def compile_segment(
     if selection.reasons:
         op, reason = selection.reasons[0]
         raise InternalError(f"{op.kind.mnemonic} at {op.location} in a segment: {reason.value}")
+    store = SliceStore(machine)
+    tools = _Tools(machine, store, PacketTerms(machine))
+    maker = TileMaker(machine, store)
     layers = fuse_layers(
-        selection.layers, body.outputs, lambda *stages: _separable_pays(machine, *stages)
+        selection.layers,
+        body.outputs,
+        lambda *stages: machine.separable and _separable_pays(store.tilings, *stages),
     )
     border = Border(
         {
@@ -127,13 +143,11 @@ def compile_segment(
     )
     best: Segment | None = None
     budget = machine.member.spm_bytes
-    store = SliceStore(machine)
-    maker = TileMaker(machine, store)
     for _ in range(_PLACEMENT_ATTEMPTS):
         shape, *others = choose_shapes(machine, layers, border, maker, budget)
-        found = _fastest(machine, shape, store)
+        found = _fastest(tools, shape)
         if others and len(found.packets) <= _MANY_PACKETS:
-            rivals = [_fastest(machine, other, store) for other in others]
+            rivals = [_fastest(tools, other) for other in others]
             found = min([found, *rivals], key=lambda segment: segment.rank(machine))
         if best is None or found.rank(machine) < best.rank(machine):
             best = found
@@ -167,32 +181,30 @@ def check_fit(segment: Segment, machine: Machine) -> None:
     )
 
 
-def _fastest(machine: Machine, shape: Shape, store: SliceStore) -> Segment:
+def _fastest(tools: _Tools, shape: Shape) -> Segment:
     """The fastest of all stagings and codings, with constants loaded in turn and ahead."""
     found = [
         segment
-        for staging in _stagings(machine, shape)
-        for segment in _variants(machine, shape, store, staging)
+        for staging in _stagings(shape, tools.store.tilings)
+        for segment in _variants(tools, shape, staging)
     ]
-    return min(found, key=lambda segment: segment.rank(machine))
+    return min(found, key=lambda segment: segment.rank(tools.machine))
 
 
-def _stagings(machine: Machine, shape: Shape) -> tuple[Staging, ...]:
+def _stagings(shape: Shape, tilings: Tilings) -> tuple[Staging, ...]:
     """Those that make a difference for the layers outside of cascades."""
     inside = {i for cascade in shape.cascades for i in range(cascade.first, cascade.last + 1)}
     for number, layer in enumerate(shape.layers):
         if number not in inside and isinstance(layer, ConvLayer):
             rows = Rows(0, layer.shape.height)
-            tilings = {choose_tiling(machine, layer, rows, staging=one) for one in Staging}
-            if len(tilings) > 1:
+            if len({tilings.choose(layer, rows, staging=one) for one in Staging}) > 1:
                 return tuple(Staging)
     return (Staging.WHEN_NEEDED,)
 
 
-def _variants(
-    machine: Machine, shape: Shape, store: SliceStore, staging: Staging
-) -> Iterator[Segment]:
+def _variants(tools: _Tools, shape: Shape, staging: Staging) -> Iterator[Segment]:
     """All codings, and loading ahead where there is much waiting for constants."""
+    machine = tools.machine
     layouts = assign_layouts(shape.layers, tuple(shape.border.inputs))
     schedules = [
         Scheduler(
@@ -200,21 +212,22 @@ def _variants(
             shape.layers,
             layouts,
             shape.border,
-            TileMaker(machine, store, coding, staging),
+            TileMaker(machine, tools.store, coding, staging),
         ).schedule(shape.cascades)
         for coding in Coding
     ]
-    plain = [_assembled(machine, shape, schedule, prefetch=False) for schedule in schedules]
+    plain = [_assembled(tools, shape, schedule, prefetch=False) for schedule in schedules]
     yield from plain
     best = min(plain, key=lambda segment: segment.rank(machine))
     waiting = best.timeline.counters[Counter.TOKEN_STALLS] * _STALLS > best.timeline.cycles
     if waiting:
         tried = schedules if len(best.packets) <= _MANY_PACKETS else [best.schedule]
-        yield from (_assembled(machine, shape, schedule, prefetch=True) for schedule in tried)
+        yield from (_assembled(tools, shape, schedule, prefetch=True) for schedule in tried)
 
 
-def _assembled(machine: Machine, shape: Shape, schedule: Schedule, *, prefetch: bool) -> Segment:
+def _assembled(tools: _Tools, shape: Shape, schedule: Schedule, *, prefetch: bool) -> Segment:
     """The packets of a schedule without CHECK; constants get addresses for the time being."""
+    machine = tools.machine
     pool = ConstantPool(_ELSEWHERE)
     places = place(machine, schedule, prefetch=prefetch)
     addresses = {load.blob.content: pool.add(load.blob.content) for load in places.loads}
@@ -222,7 +235,8 @@ def _assembled(machine: Machine, shape: Shape, schedule: Schedule, *, prefetch: 
     emitter = Emitter(machine, schedule.layouts, places, addresses)
     packets = synchronize(emitter.packets(schedule.tasks, numbers))
     packets.append(Packet(Opcode.END, {}))
-    return Segment(tuple(packets), shape, schedule, places, estimate(machine, packets))
+    timeline = estimate(machine, packets, tools.terms)
+    return Segment(tuple(packets), shape, schedule, places, timeline)
 
 
 def _finished(machine: Machine, segment: Segment, constants: ConstantPool) -> Segment:
@@ -242,15 +256,12 @@ def _finished(machine: Machine, segment: Segment, constants: ConstantPool) -> Se
 
 
 def _separable_pays(
-    machine: Machine, first: ConvLayer, second: ConvLayer, merged: ConvLayer
+    tilings: Tilings, first: ConvLayer, second: ConvLayer, merged: ConvLayer
 ) -> bool:
-    if not machine.separable:
-        return False
-    tilings = [
-        choose_tiling(machine, layer, Rows(0, layer.shape.height))
-        for layer in (first, second, merged)
+    chosen = [
+        tilings.choose(layer, Rows(0, layer.shape.height)) for layer in (first, second, merged)
     ]
-    apart, whole = tilings[:2], tilings[2]
+    apart, whole = chosen[:2], chosen[2]
     if whole is None or any(tiling is None for tiling in apart):
         return False
     return whole.cycles <= sum(tiling.cycles for tiling in apart if tiling is not None)

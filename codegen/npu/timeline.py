@@ -7,12 +7,13 @@ The device's own count is the same (docs/lepton-npu.md, section 4).
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lepton_cc.codegen.npu.cycles import PacketCycles, packet_cycles
+from lepton_cc.codegen.npu.cycles import PacketCycles
 from lepton_cc.codegen.npu.isa.assemble import Packet
 from lepton_cc.codegen.npu.isa.packets import Opcode, Queue
 from lepton_cc.codegen.npu.isa.regions import INTERNAL, Region
 from lepton_cc.codegen.npu.isa.registers import Counter
 from lepton_cc.codegen.npu.machine import Machine
+from lepton_cc.codegen.npu.packet_terms import PacketTerms
 
 NUM_TOKENS = 8
 MAX_TOKENS = 255
@@ -39,14 +40,19 @@ class Timeline:
         return self.counters[Counter.CYCLES]
 
 
-def estimate(machine: Machine, packets: Sequence[Packet]) -> Timeline:
+def estimate(
+    machine: Machine, packets: Sequence[Packet], known: PacketTerms | None = None
+) -> Timeline:
     """Times and counters of a stream; CHECK, which takes no time, may be left out.
+
+    `known`: terms on this machine, which other streams share.
 
     Raises:
         TimelineError: a queue waits for tokens that nobody signals, or a counter overflows.
         ExceedsCapacity: see `packet_cycles`.
     """
-    terms = tuple(packet_cycles(machine, packet) for packet in packets)
+    known = PacketTerms(machine) if known is None else known
+    terms = tuple(known.of(packet) for packet in packets)
     clock = _Clock(packets, terms)
     clock.run()
     return Timeline(
