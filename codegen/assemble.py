@@ -1,42 +1,28 @@
 """From a graph to a program: storage, kernels, order, memory plan."""
 
 import itertools
-import re
-from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
+from lepton_cc.codegen.c_identifier import c_identifier
 from lepton_cc.codegen.costs import num_macs
+from lepton_cc.codegen.engine_steps import engine_self_test, engine_step, with_engine
 from lepton_cc.codegen.in_place import overwritable_operands
 from lepton_cc.codegen.kernel.legalize import legalize
-from lepton_cc.codegen.kernel.printer import print_kernel
-from lepton_cc.codegen.lower.context import Binding, LoweredKernel, ScheduleOptions, Scratch
+from lepton_cc.codegen.kernel_functions import KernelFunctions
+from lepton_cc.codegen.lower.context import LoweredKernel, ScheduleOptions, Scratch
 from lepton_cc.codegen.lower.dispatch import lower_op
 from lepton_cc.codegen.npu.constants import ConstantPool
-from lepton_cc.codegen.npu.engine_program import (
-    OuterPlace,
-    bind_segment,
-    link_segments,
-    port_record,
-)
-from lepton_cc.codegen.npu.payload import Binding as PortBinding
-from lepton_cc.codegen.npu.segment import Segment, check_fit, compile_segment
-from lepton_cc.codegen.npu.self_test import SelfTest
-from lepton_cc.codegen.npu.self_test import self_test as make_self_test
-from lepton_cc.codegen.npu.systems.loader import machine_of
 from lepton_cc.codegen.program import (
     CONSTANT_ALIGNMENT,
     Call,
-    KernelFunction,
     Place,
     Port,
     Program,
     Role,
 )
+from lepton_cc.codegen.program_step import ProgramStep
 from lepton_cc.codegen.storage import StorageMap, assign_storage
-from lepton_cc.ir.diagnostics import UsageError
-from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.graph import Graph, Op, Value
 from lepton_cc.ir.ops.constant import Constant
 from lepton_cc.ir.ops.fused import Fused
@@ -58,30 +44,6 @@ from lepton_cc.passes.quantize.expose_integers import PortScale
 # Arena buffers start at cache lines where the target has wide vectors, else as the API promises.
 _VECTOR_ALIGNMENT = 64
 _PLAIN_ALIGNMENT = 16
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """One call before memory has places: the op, its kernel, the scratch that it needs.
-
-    `segment` instead of a kernel: the op runs on the tensor engine.
-    """
-
-    op: Op
-    lowered: LoweredKernel | None
-    scratch: tuple[str, ...]
-    reads: tuple[str, ...]
-    writes: tuple[str, ...]
-    segment: Segment | None = None
-
-    @property
-    def bindings(self) -> tuple[Binding, ...]:
-        """What the kernel is given; a segment gets its operands and results."""
-        if self.lowered is None:
-            spilled = self.segment.spilled_bytes if self.segment else 0
-            space = (Scratch(DType.I8, spilled),) if spilled else ()
-            return (*self.op.inputs, *self.op.results, *space)
-        return self.lowered.bindings
 
 
 def assemble(
@@ -109,7 +71,7 @@ def assemble(
     }
     pool = ConstantPool()
     steps = [
-        _engine_step(op, target, storage, pool)
+        engine_step(op, target, storage, pool)
         if isinstance(op.kind, EngineSegment)
         else _lowered_step(number, op, target, options, constants, storage)
         for number, op in enumerate(storage.computing_ops)
@@ -118,90 +80,8 @@ def assemble(
     plan, order = _plan(steps, storage, target, reorder=reorder)
     ordered = [steps[i] for i in order]
     program = _program(name, target, storage, ordered, plan, constants, scales)
-    test = _self_test(graph, program, ordered[0], pool) if self_test and ordered else None
-    return _with_engine(program, ordered, pool, model_hash, test)
-
-
-def _self_test(graph: Graph, program: Program, step: _Step, pool: ConstantPool) -> SelfTest:
-    """The self-test of a model that runs on the engine alone, in one step.
-
-    Raises:
-        UsageError: it does not, so that the driver by itself cannot run it.
-    """
-    core = [call.operation for call in program.calls if call.segment is None]
-    if core or len(program.calls) != 1:
-        raise UsageError(
-            "a self-test needs a model that runs on the engine alone, in one segment; on the "
-            f"control core: {', '.join(core) or 'nothing'}. Integers in the interface "
-            "(--io=quantized) may help"
-        )
-    assert isinstance(step.op.kind, EngineSegment)
-    assert step.segment is not None
-    assert program.target.engine is not None
-    inputs = program.calls[0].arguments[: len(step.op.inputs)]
-    return make_self_test(
-        graph,
-        step.op.kind.body,
-        [_OUTER[place.role](place) for place in inputs],
-        step.segment,
-        machine_of(program.target.engine),
-        pool,
-    )
-
-
-def _engine_step(op: Op, target: Target, storage: StorageMap, pool: ConstantPool) -> _Step:
-    assert isinstance(op.kind, EngineSegment)
-    assert target.engine is not None
-    machine = machine_of(target.engine)
-    segment = compile_segment(op.kind.body, machine, pool)
-    check_fit(segment, machine)
-    scratch = (f"scratch.{op.results[0].name}",) if segment.spilled_bytes else ()
-    reads = dict.fromkeys(storage.storage[value] for value in op.inputs)
-    writes = tuple(storage.storage[result] for result in op.results)
-    return _Step(op, None, scratch, tuple(reads), writes, segment)
-
-
-def _with_engine(
-    program: Program,
-    steps: Sequence[_Step],
-    pool: ConstantPool,
-    model_hash: bytes,
-    test: SelfTest | None,
-) -> Program:
-    """The program with its segments bound to their memory, and their payload."""
-    if program.target.engine is None or not any(step.segment for step in steps):
-        return program
-    bound = []
-    for step, call in zip(steps, program.calls, strict=True):
-        if step.segment is not None:
-            places = [_OUTER[place.role](place) for place in call.arguments]
-            first, last = len(step.op.inputs), len(step.op.inputs) + len(step.op.results)
-            spilled = places[last] if step.scratch else None
-            bound.append(bind_segment(step.segment, places[:first], places[first:last], spilled))
-    records = [
-        port_record(port.name, port.type, port.scale, is_output=is_output)
-        for ports, is_output in ((program.inputs, False), (program.outputs, True))
-        for port in ports
-    ]
-    machine = machine_of(program.target.engine)
-    engine = link_segments(
-        machine,
-        bound,
-        pool.content(),
-        program.arena_bytes,
-        records,
-        model_hash,
-        b"" if test is None else test.section,
-        None if test is None else test.diagnosis,
-    )
-    return replace(program, engine=engine)
-
-
-_OUTER: Mapping[Role, Callable[[Place], OuterPlace]] = {
-    Role.ARENA: lambda place: OuterPlace(PortBinding.ARENA, place.position),
-    Role.INPUT: lambda place: OuterPlace(PortBinding.INPUT, place.position),
-    Role.OUTPUT: lambda place: OuterPlace(PortBinding.OUTPUT, place.position),
-}
+    test = engine_self_test(graph, program, ordered[0], pool) if self_test and ordered else None
+    return with_engine(program, ordered, pool, model_hash, test)
 
 
 def _lowered_step(
@@ -211,7 +91,7 @@ def _lowered_step(
     options: ScheduleOptions,
     constants: Mapping[Value, Array],
     storage: StorageMap,
-) -> _Step:
+) -> ProgramStep:
     lowered = lower_op(op, f"k{number}", target, options, constants)
     lowered = LoweredKernel(legalize(lowered.kernel, target), lowered.bindings)
     scratch: list[str] = []
@@ -227,11 +107,11 @@ def _lowered_step(
             names.append(storage.storage[binding])
     writes = [storage.storage[result] for result in op.results]
     reads = [name for name in names if name and name not in scratch and name not in writes]
-    return _Step(op, lowered, tuple(scratch), tuple(dict.fromkeys(reads)), tuple(writes))
+    return ProgramStep(op, lowered, tuple(scratch), tuple(dict.fromkeys(reads)), tuple(writes))
 
 
 def _plan(
-    steps: Sequence[_Step], storage: StorageMap, target: Target, *, reorder: bool
+    steps: Sequence[ProgramStep], storage: StorageMap, target: Target, *, reorder: bool
 ) -> tuple[MemoryPlan, tuple[int, ...]]:
     """The order of the steps and the places of arena buffers and scratch.
 
@@ -262,7 +142,7 @@ def _plan(
     return plan_memory(memory_problem(graph, order)), order
 
 
-def _in_place(steps: Sequence[_Step], storage: StorageMap) -> Iterator[InPlace]:
+def _in_place(steps: Sequence[ProgramStep], storage: StorageMap) -> Iterator[InPlace]:
     for number, step in enumerate(steps):
         if len(step.op.results) != 1 or step.lowered is None:
             continue
@@ -277,13 +157,13 @@ def _program(
     name: str,
     target: Target,
     storage: StorageMap,
-    steps: Sequence[_Step],
+    steps: Sequence[ProgramStep],
     plan: MemoryPlan,
     constants: Mapping[Value, Array],
     scales: Mapping[str, PortScale],
 ) -> Program:
     blob = _Blob()
-    functions = _Functions(steps)
+    functions = KernelFunctions(steps)
     calls: list[Call] = []
     segments = itertools.count()
     for step in steps:
@@ -314,60 +194,8 @@ def _program(
     )
 
 
-class _Functions:
-    """The program's kernels: one that does the same as an earlier one is that one."""
-
-    def __init__(self, steps: Sequence[_Step]) -> None:
-        # Only ops that are alike can have the same kernel; most have no like, and need no text.
-        self._alike = Counter(_likeness(step.op) for step in steps)
-        self._by_text: dict[str, KernelFunction] = {}
-        self._all: list[KernelFunction] = []
-
-    def of(self, step: _Step) -> KernelFunction:
-        """The kernel of a step."""
-        assert step.lowered is not None
-        aliased = _aliased_parameters(step)
-        if self._alike[_likeness(step.op)] == 1:
-            return self._new(step, aliased)
-        text = print_kernel(replace(step.lowered.kernel, name="k"))
-        key = f"{text}{sorted(aliased)}"
-        if key not in self._by_text:
-            self._by_text[key] = self._new(step, aliased)
-        return self._by_text[key]
-
-    def all(self) -> tuple[KernelFunction, ...]:
-        """All kernels, in the order of their first call."""
-        return tuple(self._all)
-
-    def _new(self, step: _Step, aliased: frozenset[str]) -> KernelFunction:
-        assert step.lowered is not None
-        kernel = replace(step.lowered.kernel, name=f"k{len(self._all)}")
-        self._all.append(KernelFunction(kernel, aliased))
-        return self._all[-1]
-
-
-def _likeness(op: Op) -> Hashable:
-    types = (None if value is None else value.type for value in op.operands)
-    return (op.kind, *types, *(result.type for result in op.results))
-
-
-def _aliased_parameters(step: _Step) -> frozenset[str]:
-    """Parameters that an in-place plan may give one storage: the result and what it overwrites."""
-    overwritable = set(overwritable_operands(step.op)) if len(step.op.results) == 1 else set()
-    if not overwritable or step.lowered is None:
-        return frozenset()
-    shared = {*overwritable, *step.op.results}
-    return frozenset(
-        buffer.name
-        for buffer, binding in zip(
-            step.lowered.kernel.parameters, step.lowered.bindings, strict=True
-        )
-        if isinstance(binding, Value) and binding in shared
-    )
-
-
 def _places(
-    step: _Step,
+    step: ProgramStep,
     storage: StorageMap,
     plan: MemoryPlan,
     constants: Mapping[Value, Array],
@@ -428,85 +256,3 @@ def _ports(
         taken.add(identifier)
         ports.append(Port(name, identifier, value.type, scales.get(name)))
     return tuple(ports)
-
-
-def c_identifier(name: str) -> str:
-    """`name` as a C and C++ identifier: other characters become underscores."""
-    identifier = re.sub(r"[^A-Za-z0-9_]", "_", name) or "_"
-    reserved = identifier in _RESERVED or identifier[0].isdigit() or identifier[0] == "_"
-    return f"x{identifier}" if reserved else identifier
-
-
-_RESERVED = frozenset(
-    [
-        "alignas",
-        "alignof",
-        "and",
-        "asm",
-        "auto",
-        "bool",
-        "break",
-        "case",
-        "catch",
-        "char",
-        "class",
-        "const",
-        "constexpr",
-        "continue",
-        "decltype",
-        "default",
-        "delete",
-        "do",
-        "double",
-        "else",
-        "enum",
-        "explicit",
-        "export",
-        "extern",
-        "false",
-        "float",
-        "for",
-        "friend",
-        "goto",
-        "if",
-        "inline",
-        "int",
-        "long",
-        "mutable",
-        "namespace",
-        "new",
-        "noexcept",
-        "not",
-        "nullptr",
-        "operator",
-        "or",
-        "private",
-        "protected",
-        "public",
-        "register",
-        "restrict",
-        "return",
-        "short",
-        "signed",
-        "sizeof",
-        "static",
-        "struct",
-        "switch",
-        "template",
-        "this",
-        "throw",
-        "true",
-        "try",
-        "typedef",
-        "typeid",
-        "typename",
-        "union",
-        "unsigned",
-        "using",
-        "virtual",
-        "void",
-        "volatile",
-        "while",
-        "xor",
-    ]
-)

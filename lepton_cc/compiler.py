@@ -14,7 +14,8 @@ from lepton_cc.calibration.quantize import (
     continued,
     quantize,
 )
-from lepton_cc.codegen.assemble import assemble, c_identifier
+from lepton_cc.codegen.assemble import assemble
+from lepton_cc.codegen.c_identifier import c_identifier
 from lepton_cc.codegen.npu.placement import Fallback, PlaceOnEngine, place_on_engine
 from lepton_cc.codegen.program import Program
 from lepton_cc.frontend.importer import import_model
