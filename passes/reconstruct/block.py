@@ -59,8 +59,12 @@ class Block:
             if gradient is None:
                 continue
             operands = [values[value] for value in op.inputs]
-            steps = RULES[type(op.kind)].backward(op, operands, values[op.result], gradient)
-            for value, step in zip(op.inputs, steps, strict=True):
+            rule, inputs = RULES[type(op.kind)], op.inputs
+            if inputs[0] is self.entry and rule.constants is not None:
+                steps, inputs = rule.constants(op, operands, gradient), inputs[1:]
+            else:
+                steps = rule.backward(op, operands, values[op.result], gradient)
+            for value, step in zip(inputs, steps, strict=True):
                 if value not in self.constants or value in self.trained:
                     found[value] = found[value] + step if value in found else step
         return {value: found[value] for value in self.trained}

@@ -20,22 +20,27 @@ def depthwise(op: Op, operands: Sequence[Array]) -> Array:
     assert isinstance(op.kind, Conv)
     x, weights = operands[:2]
     flat = weights.reshape(-1, weights.shape[-1])
-    y = np.zeros((), np.float32) if len(operands) < 3 else operands[2]
-    for number, (_, view) in enumerate(op.kind.window.taps(x, 0)):
-        y = y + view * flat[number]
-    return y
+    taps = [view * flat[n] for n, (_, view) in enumerate(op.kind.window.taps(x, 0))]
+    y = taps[0]
+    for tap in taps[1:]:
+        y += tap
+    if len(operands) > 2:
+        y += operands[2]
+    return np.asarray(y)
 
 
-def depthwise_taps(
-    op: Op, operands: Sequence[Array], dy: Array
-) -> tuple[list[Array], tuple[Array, ...]]:
-    """What every tap gives back to x, and the gradients of the weights and the bias."""
+def depthwise_taps(op: Op, operands: Sequence[Array], dy: Array) -> list[Array]:
+    """What every tap gives back to x."""
+    weights = operands[1]
+    return [dy * one for one in weights.reshape(-1, weights.shape[-1])]
+
+
+def depthwise_weights(op: Op, operands: Sequence[Array], dy: Array) -> Array:
+    """The gradient of the weights."""
     assert isinstance(op.kind, Conv)
     x, weights = operands[:2]
-    flat = weights.reshape(-1, weights.shape[-1])
     found = [column_sums(view * dy) for _, view in op.kind.window.taps(x, 0)]
-    d_bias = (column_sums(dy),) if len(operands) > 2 else ()
-    return [dy * one for one in flat], (np.stack(found).reshape(weights.shape), *d_bias)
+    return np.stack(found).reshape(weights.shape)
 
 
 def column_sums(x: Array) -> Array:

@@ -21,15 +21,20 @@ from lepton_cc.ir.tensor import Array
 
 Forward = Callable[[Op, Sequence[Array]], Array]
 Backward = Callable[[Op, Sequence[Array], Array, Array], tuple[Array, ...]]
+Constants = Callable[[Op, Sequence[Array], Array], tuple[Array, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How an op is computed and differentiated; `covers` says of which instances."""
+    """How an op is computed and differentiated; `covers` says of which instances.
+
+    `constants` gives the gradients of all operands but the first, where that one's is of no use.
+    """
 
     forward: Forward
     backward: Backward
     covers: Callable[[Op], bool] = lambda _: True
+    constants: Constants | None = None
 
 
 def evaluated(op: Op, operands: Sequence[Array]) -> Array:
@@ -60,7 +65,10 @@ def _matmul_backward(op: Op, operands: Sequence[Array], y: Array, dy: Array) -> 
 
 def _clamp_backward(op: Op, operands: Sequence[Array], y: Array, dy: Array) -> tuple[Array, ...]:
     assert isinstance(op.kind, Clamp)
-    return (np.where((y > op.kind.low) & (y < op.kind.high), dy, np.float32(0)),)
+    inside = y > op.kind.low
+    if op.kind.high != np.inf:
+        inside &= y < op.kind.high
+    return (dy * inside,)
 
 
 _BINARY: Mapping[BinaryFunction, Callable[[Array, Array, Array], tuple[Array, Array]]] = {

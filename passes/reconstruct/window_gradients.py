@@ -15,8 +15,10 @@ from lepton_cc.passes.reconstruct.depthwise_gradients import (
     column_sums,
     depthwise,
     depthwise_taps,
+    depthwise_weights,
     is_by_depth,
 )
+from lepton_cc.passes.reconstruct.gathered_windows import gathered, input_gradient
 from lepton_cc.passes.reconstruct.gradients import Rule, evaluated
 
 
@@ -57,31 +59,59 @@ def _out_shape(op: Op, x: Array) -> tuple[int, ...]:
 
 def _conv(op: Op, operands: Sequence[Array]) -> Array:
     """The products of all windows with the weights, group by group."""
+    assert isinstance(op.kind, Conv)
     if is_by_depth(op):
         return depthwise(op, operands)
     x, weights = operands[:2]
+    if op.kind.groups == 1:
+        y = gathered(op.kind.window, x) @ weights.reshape(-1, weights.shape[-1])
+    else:
+        y = (window_rows(op, x) @ grouped_weights(op, weights)).transpose(1, 0, 2)
+    y = y.reshape(_out_shape(op, x))
+    if len(operands) > 2:
+        y += operands[2]
+    return np.asarray(y)
+
+
+def _conv_constants(op: Op, operands: Sequence[Array], dy: Array) -> tuple[Array, ...]:
+    """The gradients of the weights and the bias."""
+    assert isinstance(op.kind, Conv)
+    x, weights = operands[:2]
+    d_bias = (column_sums(dy),) if len(operands) > 2 else ()
+    if is_by_depth(op):
+        return (depthwise_weights(op, operands, dy), *d_bias)
+    if op.kind.groups == 1:
+        flat = dy.reshape(-1, dy.shape[-1])
+        return ((flat.T @ gathered(op.kind.window, x)).T.reshape(weights.shape), *d_bias)
+    by_group = _by_group(op, dy)
     rows = window_rows(op, x)
-    y = (rows @ grouped_weights(op, weights)).transpose(1, 0, 2).reshape(_out_shape(op, x))
-    return np.asarray(y + operands[2] if len(operands) > 2 else y)
+    return (ungrouped_weights(rows.transpose(0, 2, 1) @ by_group, weights.shape), *d_bias)
 
 
-def _conv_backward(op: Op, operands: Sequence[Array], y: Array, dy: Array) -> tuple[Array, ...]:
+def _by_group(op: Op, dy: Array) -> Array:
+    assert isinstance(op.kind, Conv)
+    groups = op.kind.groups
+    return dy.reshape(-1, groups, dy.shape[-1] // groups).transpose(1, 0, 2)
+
+
+def _conv_input(op: Op, operands: Sequence[Array], dy: Array) -> Array:
+    """The gradient of what is read."""
     assert isinstance(op.kind, Conv)
     x, weights = operands[:2]
     window, groups = op.kind.window, op.kind.groups
     if is_by_depth(op):
-        by_tap, constants = depthwise_taps(op, operands, dy)
-        return (scattered(window, by_tap, x.shape), *constants)
-    flat = dy.reshape(-1, groups, dy.shape[-1] // groups).transpose(1, 0, 2)
-    rows, matrix = window_rows(op, x), grouped_weights(op, weights)
-    d_weights = ungrouped_weights(rows.transpose(0, 2, 1) @ flat, weights.shape)
-    d_rows = flat @ matrix.transpose(0, 2, 1)
+        return scattered(window, depthwise_taps(op, operands, dy), x.shape)
+    if groups == 1 and set(window.strides) == {1}:
+        return input_gradient(window, weights, dy, x.shape[1:-1])
+    d_rows = _by_group(op, dy) @ grouped_weights(op, weights).transpose(0, 2, 1)
     num_taps = int(np.prod(window.size))
     split = d_rows.reshape(groups, -1, num_taps, weights.shape[-2]).transpose(2, 1, 0, 3)
     taps = split.reshape(num_taps, *dy.shape[:-1], x.shape[-1])
-    d_x = scattered(window, list(taps), x.shape)
-    d_bias = (column_sums(dy),) if len(operands) > 2 else ()
-    return (d_x, d_weights, *d_bias)
+    return scattered(window, list(taps), x.shape)
+
+
+def _conv_backward(op: Op, operands: Sequence[Array], y: Array, dy: Array) -> tuple[Array, ...]:
+    return (_conv_input(op, operands, dy), *_conv_constants(op, operands, dy))
 
 
 def _average_backward(op: Op, operands: Sequence[Array], y: Array, dy: Array) -> tuple[Array, ...]:
@@ -104,7 +134,7 @@ def _max_backward(op: Op, operands: Sequence[Array], y: Array, dy: Array) -> tup
 
 
 WINDOWED: Mapping[type[OpKind], Rule] = {
-    Conv: Rule(_conv, _conv_backward),
+    Conv: Rule(_conv, _conv_backward, constants=_conv_constants),
     AveragePool: Rule(evaluated, _average_backward),
     MaxPool: Rule(evaluated, _max_backward),
 }
