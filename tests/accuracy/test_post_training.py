@@ -30,7 +30,10 @@ TASKS = (
     Task("vww_mobilenetv1_025_fp32", "vww_calib", "vww_eval", 0.8019, 0.800, divisor=255.0),
 )
 ALLOWED_LOSS = 0.003
-OTHERS = ("mnist_cnn", "ultraface_rfb320", "yunet_n_320", "ppocr_cls")
+OTHERS = (
+    *("mnist_cnn", "yunet_n_320"),
+    *(pytest.param(name, marks=pytest.mark.long) for name in ("ultraface_rfb320", "ppocr_cls")),
+)
 
 
 def _inputs(name: str, divisor: float, shape: tuple[int, ...]) -> Array:

@@ -26,11 +26,14 @@ _FEW_WAYS = ("host-O3", "x86-64", "clang-O3")
 
 # Large ones, and ones that differ from others by their batch normalizations only.
 _MOST_WORK = ("ppocr_cls", "ultraface_rfb320", "yunet_n_320", "magika_v3_3")
+# gcc takes long for what stands in for matrix registers; other models show the same kernels.
+_LONG_IN_C = ("ic_resnet8_fp32", "sww_streaming_fp32", "vww_mobilenetv1_025_fp32")
 
 
 def _marks(model: RealModel, way: Way, *, always_slow: bool) -> list[pytest.MarkDecorator]:
     variant = model.kind is Kind.TINY_BATCH_NORM or model.name in _MOST_WORK
-    if variant and way.name != "host-O3":
+    matrices = way.name == "gcc-matrices" and model.name in _LONG_IN_C
+    if matrices or (variant and way.name != "host-O3"):
         return [pytest.mark.long]
     return [pytest.mark.slow] if always_slow or _slow(model, way) else []
 

@@ -21,8 +21,16 @@ from tests.real_models import DIGITS, RealModel
 MODELS = DIGITS[:2]
 _BY_NAME = {way.name: way for way in (*NATIVE, *INTEGERS, *C, *C_OF_32_BITS, *EMULATED)}
 _QUICK = ("host-O3", "host-Os", "x86-64", "x86-64-v3-vnni", "x86-64-v4-vnni", "gcc-O3", "rv32imc")
+# What compiles for seconds, and has its like among the others.
+_LONG = ("gcc-matrices", "gcc-m32-O3", "clang-m32-O3")
 # Right answers out of 80; with 8 bits it is 79 and 78.
 _RIGHT: Mapping[str, int] = {"digits_cnn": 79, "digits_dscnn": 76}
+
+
+def _marks(name: str) -> list[pytest.MarkDecorator]:
+    if name in _LONG:
+        return [pytest.mark.long]
+    return [] if name in _QUICK else [pytest.mark.slow]
 
 
 @pytest.fixture(scope="module", params=MODELS, ids=str)
@@ -40,10 +48,7 @@ def path(model: RealModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     "way",
-    [
-        pytest.param(way, id=name, marks=[] if name in _QUICK else [pytest.mark.slow])
-        for name, way in _BY_NAME.items()
-    ],
+    [pytest.param(way, id=name, marks=_marks(name)) for name, way in _BY_NAME.items()],
 )
 def test_every_layer_has_the_same_bytes(path: Path, way: Way, tmp_path: Path) -> None:
     way.require()

@@ -21,14 +21,20 @@ CONVOLUTIONAL = (
     "ultraface_rfb320",
     "yunet_n_320",
 )
+_MOST_WORK = ("ppocr_cls", "ultraface_rfb320")
 RECURRENT = ("digits_gru", "digits_lstm", "silero_vad_16k")
 
 
 def named(names: tuple[str, ...]) -> list[object]:
     """The models; large ones take a minute to calibrate."""
     models = [model for model in (*DIGITS, *OTHER) if model.name in names]
-    marks = {model: [] if model in DIGITS else [pytest.mark.slow] for model in models}
-    return [pytest.param(model, id=str(model), marks=marks[model]) for model in models]
+    return [pytest.param(model, id=str(model), marks=_marks(model)) for model in models]
+
+
+def _marks(model: RealModel) -> list[pytest.MarkDecorator]:
+    if model.name in _MOST_WORK:
+        return [pytest.mark.long]
+    return [] if model in DIGITS else [pytest.mark.slow]
 
 
 def compiled(model: RealModel, target: str) -> CompiledModel:
