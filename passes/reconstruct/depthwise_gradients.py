@@ -1,6 +1,6 @@
 """Forward and backward steps of convolutions by depth: sums over taps, no products of matrices."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -20,26 +20,30 @@ def depthwise(op: Op, operands: Sequence[Array]) -> Array:
     assert isinstance(op.kind, Conv)
     x, weights = operands[:2]
     flat = weights.reshape(-1, weights.shape[-1])
-    taps = [view * flat[n] for n, (_, view) in enumerate(op.kind.window.taps(x, 0))]
-    y = taps[0]
-    for tap in taps[1:]:
-        y += tap
+    y = np.zeros((len(x), *op.result.type.dims[1:]), np.float32)
     if len(operands) > 2:
         y += operands[2]
-    return np.asarray(y)
+    product = np.empty_like(y)
+    for (_, view), weight in zip(op.kind.window.taps(x, 0), flat, strict=True):
+        y += np.multiply(view, weight, out=product)
+    return y
 
 
-def depthwise_taps(op: Op, operands: Sequence[Array], dy: Array) -> list[Array]:
-    """What every tap gives back to x."""
+def depthwise_taps(op: Op, operands: Sequence[Array], dy: Array) -> Iterator[Array]:
+    """What every tap gives back to x, each until the next one is asked for."""
     weights = operands[1]
-    return [dy * one for one in weights.reshape(-1, weights.shape[-1])]
+    product = np.empty_like(dy)
+    for weight in weights.reshape(-1, weights.shape[-1]):
+        yield np.multiply(dy, weight, out=product)
 
 
 def depthwise_weights(op: Op, operands: Sequence[Array], dy: Array) -> Array:
     """The gradient of the weights."""
     assert isinstance(op.kind, Conv)
     x, weights = operands[:2]
-    found = [column_sums(view * dy) for _, view in op.kind.window.taps(x, 0)]
+    product = np.empty_like(dy)
+    views = (view for _, view in op.kind.window.taps(x, 0))
+    found = [column_sums(np.multiply(view, dy, out=product)) for view in views]
     return np.stack(found).reshape(weights.shape)
 
 

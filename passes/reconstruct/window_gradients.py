@@ -1,6 +1,6 @@
 """Forward and backward steps of convolutions and pools: matrix products over gathered windows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from lepton_cc.passes.reconstruct.gathered_windows import gathered, input_gradie
 from lepton_cc.passes.reconstruct.gradients import Rule, evaluated
 
 
-def scattered(window: Window, taps: Sequence[Array], shape: tuple[int, ...]) -> Array:
+def scattered(window: Window, taps: Iterable[Array], shape: tuple[int, ...]) -> Array:
     """The sum of what every tap adds to the input [N, *S, C] of `shape`: `Window.taps` reversed."""
     dims = shape[1:-1]
     padded = np.zeros(
@@ -114,9 +114,25 @@ def _conv_backward(op: Op, operands: Sequence[Array], y: Array, dy: Array) -> tu
     return (_conv_input(op, operands, dy), *_conv_constants(op, operands, dy))
 
 
+def _is_global(op: Op) -> bool:
+    """Whether one window sees the whole map, and nothing else."""
+    assert isinstance(op.kind, AveragePool)
+    window = op.kind.window
+    return window.size == op.inputs[0].type.dims[1:-1] and not any(window.low + window.high)
+
+
+def _average(op: Op, operands: Sequence[Array]) -> Array:
+    if not _is_global(op):
+        return evaluated(op, operands)
+    return np.asarray(operands[0].mean(axis=tuple(range(1, operands[0].ndim - 1)), keepdims=True))
+
+
 def _average_backward(op: Op, operands: Sequence[Array], y: Array, dy: Array) -> tuple[Array, ...]:
     assert isinstance(op.kind, AveragePool)
     (x,) = operands
+    if _is_global(op):
+        share = dy / np.float32(np.prod(op.kind.window.size))
+        return (np.broadcast_to(share, x.shape),)
     share = dy / op.kind.counts(x.shape[1:-1]).astype(np.float32)[..., None]
     count = int(np.prod(op.kind.window.size))
     return (scattered(op.kind.window, [share] * count, x.shape),)
@@ -135,6 +151,6 @@ def _max_backward(op: Op, operands: Sequence[Array], y: Array, dy: Array) -> tup
 
 WINDOWED: Mapping[type[OpKind], Rule] = {
     Conv: Rule(_conv, _conv_backward, constants=_conv_constants),
-    AveragePool: Rule(evaluated, _average_backward),
+    AveragePool: Rule(_average, _average_backward),
     MaxPool: Rule(evaluated, _max_backward),
 }
