@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 @click.option(
     "--prune",
     metavar="PATTERN:SHARE",
-    help="First make weights zero, or remove channels: unstructured:0.5, 2:4, blocks-1x16:0.75, "
-    "channels:0.3.",
+    help="First make weights zero, or remove channels or attention heads: unstructured:0.5, 2:4, "
+    "blocks-1x16:0.75, channels:0.3, heads:0.25.",
 )
 @click.option(
     "--fit/--no-fit",

@@ -17,7 +17,8 @@ class PruneOptions:
     """How a float model is to be pruned.
 
     sparsity: the share of all prunable weights that goes (n:m takes its own of each layer that it
-    fits), or of the channels. channels: whole channels, `pattern` is not looked at then.
+    fits), or of the channels or heads. channels, heads: whole channels, or whole attention heads;
+    `pattern` is not looked at then.
     keep: names of layers that stay as they are. fit: how the whole model is fitted to the original
     one's outputs afterwards; None: it is not.
     """
@@ -25,15 +26,18 @@ class PruneOptions:
     sparsity: float = 0.5
     pattern: Pattern = UNSTRUCTURED
     channels: bool = False
+    heads: bool = False
     keep: tuple[str, ...] = ()
     fit: FitOptions | None = None
 
     @property
     def title(self) -> str:
         """What is done, as users write it."""
-        if self.pattern.share is not None and not self.channels:
+        if self.channels or self.heads:
+            return f"{'channels' if self.channels else 'heads'}:{self.sparsity:g}"
+        if self.pattern.share is not None:
             return self.pattern.name
-        return f"{'channels' if self.channels else self.pattern.name}:{self.sparsity:g}"
+        return f"{self.pattern.name}:{self.sparsity:g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,7 @@ class PruneResult:
 
 
 def read_options(text: str, fit: FitOptions | None = None) -> PruneOptions:
-    """Options from `unstructured:0.5`, `2:4`, `blocks-1x16:0.75` or `channels:0.3`.
+    """Options from `unstructured:0.5`, `2:4`, `blocks-1x16:0.75`, `channels:0.3` or `heads:0.25`.
 
     Raises:
         UsageError: it is none of them.
@@ -88,8 +92,11 @@ def read_options(text: str, fit: FitOptions | None = None) -> PruneOptions:
     if re.fullmatch(r"0?\.\d*[1-9]\d*", number):
         if name == "channels":
             return PruneOptions(float(number), channels=True, fit=fit)
+        if name == "heads":
+            return PruneOptions(float(number), heads=True, fit=fit)
         if pattern is not None:
             return PruneOptions(float(number), pattern, fit=fit)
     raise UsageError(
-        f"{text!r} says no way to prune: unstructured:0.5, 2:4, blocks-1x16:0.75, channels:0.3"
+        f"{text!r} says no way to prune: "
+        "unstructured:0.5, 2:4, blocks-1x16:0.75, channels:0.3, heads:0.25"
     )

@@ -27,7 +27,7 @@ from lepton_cc.passes.prune.pattern import Pattern
 from lepton_cc.passes.prune.second_order import relative_error
 from lepton_cc.passes.quantize.insert_quantization import refuse_quantized
 from lepton_cc.pruning.options import PrunedLayer, PruneOptions, PruneResult
-from lepton_cc.pruning.prune_channels import prune_channels
+from lepton_cc.pruning.prune_channels import prune_channels, prune_heads
 from lepton_cc.pruning.sensitivity import measured_sensitivities, solved_matrices
 from lepton_cc.reconstruction.outputs import fit_outputs
 from lepton_cc.reconstruction.thinned import thinned
@@ -67,6 +67,8 @@ def prune_prepared(
     some = thinned(data, _NUM_SAMPLES)
     if options.channels:
         result = prune_channels(prepared, some, options.sparsity, options.keep)
+    elif options.heads:
+        result = prune_heads(prepared, some, options.sparsity, options.keep)
     else:
         result = _with_zeros(prepared, some, options)
     if options.fit is None:

@@ -1,4 +1,4 @@
-"""Removal of whole channels with data: chosen by what is lost without them, then made up for.
+"""Removal of whole channels and heads with data: what is missed least, and what makes up for it.
 
 Channels of a group go in the order in which the layers that read them miss them least; how many of
 each group, is decided by what the model's output then loses. Before tensors shrink, all layers are
@@ -20,13 +20,14 @@ from lepton_cc.ir.tensor import Array
 from lepton_cc.passes.prune.allocate import Sensitivity, allocate
 from lepton_cc.passes.prune.channel_groups import ChannelGroup, channel_groups
 from lepton_cc.passes.prune.contraction_weights import prunable_layers, with_constants
+from lepton_cc.passes.prune.head_groups import head_groups
 from lepton_cc.passes.prune.layer_moments import LayerMoments
 from lepton_cc.passes.prune.remove_channels import (
     kept_channels,
     removal_order,
     removed_inputs,
     removed_outputs,
-    without_channels,
+    without_units,
 )
 from lepton_cc.pruning.options import PrunedLayer, PruneResult
 from lepton_cc.reconstruction.layers import reconstruct_layers
@@ -55,8 +56,10 @@ class _Order:
 
     @property
     def granule(self) -> int:
-        """How many units go at a time."""
+        """How many units go at a time: heads, which are several channels each, alone."""
         count = len(self.group.units)
+        if self.group.axes:
+            return 1
         return next(g for least, g in _GRANULES if count >= least and count % g == 0)
 
     def levels(self, share: float) -> tuple[float, ...]:
@@ -86,6 +89,38 @@ def prune_channels(
             "no channels of the model can be removed",
             hint="prune single weights or blocks of them",
         )
+    return _without_share(prepared, data, share, keep, groups)
+
+
+def prune_heads(
+    prepared: Graph, data: CalibrationData, share: float, keep: tuple[str, ...]
+) -> PruneResult:
+    """Removes a share of all attention heads; those of keys and values go with their last reader.
+
+    Raises:
+        Refused: there are no heads, or all are bound to the interface or to ops that mix them.
+    """
+    found = head_groups(prepared)
+    groups = [group for group in found.groups if not set(group.layers) & set(keep)]
+    if not groups:
+        reasons = [f"{name}: {reason}" for name, reason in found.refusals.items()]
+        raise refuse(
+            Code.UNSUPPORTED_FORM,
+            "no attention heads of the model can be removed"
+            + (f" ({'; '.join(reasons)})" if reasons else ": it has none"),
+            hint="prune single weights, blocks of them or channels",
+        )
+    return _without_share(prepared, data, share, keep, groups)
+
+
+def _without_share(
+    prepared: Graph,
+    data: CalibrationData,
+    share: float,
+    keep: tuple[str, ...],
+    groups: Sequence[ChannelGroup],
+) -> PruneResult:
+    """Removes a share of all units, those of each group for each layer that makes them."""
     moments = _reader_moments(prepared, groups, data)
     layers = {layer.name: layer for layer in prunable_layers(prepared)}
     orders = [
@@ -98,12 +133,8 @@ def prune_channels(
     for order in orders:
         graph = _zeroed(graph, order, shares[order.name], moments)
     fitted = reconstruct_layers(prepared, graph, data, keep)
-    graph = fitted.graph
-    kept: dict[str, Array] = {}
-    for order in orders:
-        gone = order.gone(shares[order.name])
-        graph = without_channels(graph, order.group, gone)
-        kept.update(kept_channels(order.group, gone))
+    removals = [(order.group, order.gone(shares[order.name])) for order in orders]
+    graph = without_units(fitted.graph, removals)
     errors = {one.name: one.error or 0.0 for one in fitted.layers}
     figures = tuple(
         PrunedLayer(
@@ -115,7 +146,7 @@ def prune_channels(
         )
         for layer in prunable_layers(graph)
     )
-    return PruneResult(prepared, graph, figures, sensitivities, kept)
+    return PruneResult(prepared, graph, figures, sensitivities, kept_channels(removals))
 
 
 def _reader_moments(
@@ -152,7 +183,7 @@ def _sensitivities(
         for level in levels[1:]:
             given = _outputs(_zeroed(graph, order, level, moments), some)
             errors.append(max(errors[-1], float(np.mean((given - reference) ** 2)) / power))
-        channels = len(order.group.units) * len(order.group.layers)
+        channels = len(order.group.units) * (1 if order.group.axes else len(order.group.layers))
         found.append(Sensitivity(order.name, channels, tuple(errors), levels))
     return tuple(found)
 

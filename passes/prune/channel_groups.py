@@ -6,7 +6,7 @@ What is connected and not pinned can be removed as one.
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lepton_cc.ir.graph import Graph, Op, Value
 from lepton_cc.ir.op_kind import Trait
@@ -20,16 +20,31 @@ _Node = tuple[Value, int]
 
 
 @dataclass(frozen=True, slots=True)
+class Follower:
+    """Elements, by value, that go when all of some units of a group are gone."""
+
+    members: Mapping[Value, tuple[int, ...]]
+    needs: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ChannelGroup:
     """Channels that live in the same values; each of `units` goes as one.
 
-    A unit holds, by value, the channels that it consists of. `layers` are the contractions that
-    make these values, `readers` those that sum over their channels, by names of results.
+    A unit holds, by value, the channels that it consists of: elements of the last axis, or of that
+    which `axes` names. `layers` are the contractions that make these values, `readers` those that
+    sum over their channels, by names of results.
     """
 
     units: tuple[Mapping[Value, tuple[int, ...]], ...]
     layers: tuple[str, ...]
     readers: tuple[str, ...]
+    axes: Mapping[Value, int] = field(default_factory=dict)
+    followers: tuple[Follower, ...] = ()
+
+    def axis(self, value: Value) -> int:
+        """The axis of a value along which units lie."""
+        return self.axes.get(value, value.type.rank - 1)
 
 
 def channel_groups(graph: Graph) -> tuple[ChannelGroup, ...]:

@@ -1,23 +1,16 @@
 """Removing channels: orders units of a group, solves for what reads them, shrinks every tensor."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
-from lepton_cc.ir.builder import GraphBuilder
 from lepton_cc.ir.graph import Graph, Value
-from lepton_cc.ir.op_kind import OpKind
-from lepton_cc.ir.ops.constant import Constant
-from lepton_cc.ir.ops.conv import Conv
-from lepton_cc.ir.ops.matmul import MatMul
-from lepton_cc.ir.ops.movement import Reshape
-from lepton_cc.ir.rewrite import without_dead_ops
-from lepton_cc.ir.tensor import Array, Tensor
+from lepton_cc.ir.tensor import Array
 from lepton_cc.passes.prune.channel_groups import ChannelGroup
 from lepton_cc.passes.prune.contraction_weights import PrunableLayer
 from lepton_cc.passes.prune.layer_moments import LayerMoments
 from lepton_cc.passes.prune.second_order import refitted
+from lepton_cc.passes.prune.shrink_graph import Staying, shrunk
 
 
 def removal_order(
@@ -84,6 +77,8 @@ def removed_inputs(
     """The constants of a reader that does without some units, solved for on the data."""
     matrix = layer.matrices[0]
     stays = np.ones(matrix.shape, bool)
+    # What an earlier group took from the layer stays gone.
+    stays[: layer.num_rows][~matrix[: layer.num_rows].any(axis=1)] = False
     for unit in gone:
         stays[unit_rows(layer, group, unit)] = False
     return layer.from_matrices(refitted(matrix, hessian[0], stays)[None])
@@ -101,85 +96,35 @@ def removed_outputs(
 
 def without_channels(graph: Graph, group: ChannelGroup, gone: Sequence[int]) -> Graph:
     """The graph in which some units of a group are gone from every tensor."""
-    return _Shrinking(graph, _staying(group, gone)).run()
+    return without_units(graph, ((group, gone),))
 
 
-def kept_channels(group: ChannelGroup, gone: Sequence[int]) -> dict[str, Array]:
+def without_units(graph: Graph, removals: Sequence[tuple[ChannelGroup, Sequence[int]]]) -> Graph:
+    """The graph without some units of each of several of its groups.
+
+    All at once: groups share values, for example concatenations.
+    """
+    return shrunk(graph, _staying(removals))
+
+
+def kept_channels(removals: Sequence[tuple[ChannelGroup, Sequence[int]]]) -> dict[str, Array]:
     """The channels that stay when some units go, by names of the values that lose some."""
-    return {value.name: np.flatnonzero(mask) for value, mask in _staying(group, gone).items()}
+    return {
+        value.name: np.flatnonzero(one.mask)
+        for value, one in _staying(removals).items()
+        if one.axis == value.type.rank - 1
+    }
 
 
-def _staying(group: ChannelGroup, gone: Sequence[int]) -> dict[Value, Array]:
-    stays: dict[Value, Array] = {}
-    for unit, members in enumerate(group.units):
-        for value, channels in members.items():
-            mask = stays.setdefault(value, np.ones(value.type.dims[-1], bool))
-            mask[list(channels)] = unit not in gone
-    return stays
-
-
-class _Shrinking:
-    """Copies a graph with fewer channels in some values."""
-
-    def __init__(self, graph: Graph, stays: Mapping[Value, Array]) -> None:
-        self._graph, self._stays = graph, stays
-        self._producers = graph.producers()
-        names = [value.name for op in graph.ops for value in op.results]
-        self._builder = GraphBuilder(graph.name, [*names, *(v.name for v in graph.inputs)])
-        self._new: dict[Value, Value] = {}
-
-    def run(self) -> Graph:
-        """The smaller graph; constants that nothing reads any more are dropped."""
-        for value in self._graph.inputs:
-            self._new[value] = self._builder.input(value.name, value.type)
-        for op in self._graph.ops:
-            if op.results[0] not in self._stays and not any(v in self._stays for v in op.inputs):
-                operands = tuple(None if v is None else self._new[v] for v in op.operands)
-                self._builder.append(replace(op, operands=operands))
-                self._new.update({value: value for value in op.results})
-                continue
-            operands = tuple(
-                self._operand(op.kind, n, v, op.inputs[0], op.result)
-                for n, v in enumerate(op.operands)
-            )
-            kind = self._kind(op.kind, op.result)
-            types = kind.infer([None if v is None else v.type for v in operands])
-            result = Value(op.result.name, types[0])
-            self._builder.append(replace(op, kind=kind, operands=operands, results=(result,)))
-            self._new[op.result] = result
-        outputs = [self._new[value] for value in self._graph.outputs]
-        return without_dead_ops(self._builder.finish(outputs, self._graph.output_names))
-
-    def _kind(self, kind: OpKind, result: Value) -> OpKind:
-        mask = self._stays.get(result)
-        if mask is None:
-            return kind
-        width = int(np.count_nonzero(mask))
-        if isinstance(kind, Conv) and kind.groups > 1:
-            return replace(kind, groups=width)
-        if isinstance(kind, Reshape):
-            return replace(kind, shape=(*kind.shape[:-1], width))
-        return kind
-
-    def _operand(
-        self, kind: OpKind, number: int, value: Value | None, x: Value, result: Value
-    ) -> Value | None:
-        """An operand; constants lose the rows and columns of what is gone."""
-        if value is None:
-            return None
-        producer = self._producers.get(value)
-        if producer is None or not isinstance(producer.kind, Constant):
-            return self._new[value]
-        array = producer.kind.value.array
-        columns, rows = self._stays.get(result), self._stays.get(x)
-        smaller = array
-        if columns is not None and array.ndim and array.shape[-1] == len(columns):
-            smaller = smaller[..., columns]
-        is_full = isinstance(kind, MatMul) or (isinstance(kind, Conv) and kind.groups == 1)
-        if number == 1 and rows is not None and is_full:
-            smaller = smaller[..., rows, :]
-        if smaller is array:
-            return self._new[value]
-        return self._builder.emit(
-            Constant(Tensor(smaller)), location=producer.location, name=value.name
-        )
+def _staying(removals: Sequence[tuple[ChannelGroup, Sequence[int]]]) -> dict[Value, Staying]:
+    """What stays of each value that loses something."""
+    found: dict[Value, Staying] = {}
+    for group, gone in removals:
+        left = [group.units[unit] for unit in gone]
+        left += [one.members for one in group.followers if set(one.needs) <= set(gone)]
+        for members in left:
+            for value, elements in members.items():
+                axis = group.axis(value)
+                every = Staying(axis, np.ones(value.type.dims[axis], bool))
+                found.setdefault(value, every).mask[list(elements)] = False
+    return found

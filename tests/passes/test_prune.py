@@ -16,6 +16,7 @@ from lepton_cc.ir.ops.pointwise_functions import BinaryFunction
 from lepton_cc.ir.ops.window import Window
 from lepton_cc.ir.rewrite import Statistics
 from lepton_cc.ir.types import TensorType
+from lepton_cc.ir.verifier import verify
 from lepton_cc.passes.prune.allocate import LEVELS, Sensitivity, allocate
 from lepton_cc.passes.prune.channel_groups import channel_groups
 from lepton_cc.passes.prune.contraction_weights import prunable_layers, with_constants
@@ -28,7 +29,7 @@ from lepton_cc.passes.prune.pattern import (
     named_pattern,
 )
 from lepton_cc.passes.prune.prune_magnitude import PruneMagnitude
-from lepton_cc.passes.prune.remove_channels import without_channels
+from lepton_cc.passes.prune.remove_channels import without_channels, without_units
 from lepton_cc.passes.prune.second_order import prune_matrix, refitted, relative_error
 
 _POINT = Window((1, 1), (1, 1), (1, 1), (0, 0), (0, 0))
@@ -143,6 +144,14 @@ def test_removing_channels_that_nothing_reads_changes_nothing(layers: tuple[str,
     np.testing.assert_allclose(
         interpret(smaller, x)["y"], interpret(dead, x)["y"], rtol=1e-5, atol=1e-5
     )
+
+
+def test_groups_that_share_a_concatenation_shrink_together() -> None:
+    graph = _coupled()
+    smaller = without_units(graph, [(group, (0,)) for group in channel_groups(graph)])
+    verify(smaller)
+    (last,) = (layer for layer in prunable_layers(smaller) if layer.name == "last")
+    assert last.weights.shape == (3, 3, 4, 5)
 
 
 @pytest.mark.parametrize("per_layer", [False, True])
