@@ -81,7 +81,10 @@ class _Coupling:
         for value in (*graph.inputs, *graph.outputs):
             self._pin(value)
         for op in graph.ops:
-            if op.result not in self._constants:
+            if len(op.results) > 1:
+                for value in (*op.inputs, *op.results):
+                    self._pin(value)
+            elif op.result not in self._constants:
                 self._visit(op)
 
     def root(self, node: _Node) -> _Node:

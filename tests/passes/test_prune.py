@@ -11,8 +11,10 @@ from lepton_cc.ir.graph import Graph
 from lepton_cc.ir.interpreter import interpret
 from lepton_cc.ir.ops.conv import Conv
 from lepton_cc.ir.ops.elementwise import Binary
+from lepton_cc.ir.ops.matmul import MatMul
 from lepton_cc.ir.ops.movement import Concat
 from lepton_cc.ir.ops.pointwise_functions import BinaryFunction
+from lepton_cc.ir.ops.topk import TopK
 from lepton_cc.ir.ops.window import Window
 from lepton_cc.ir.rewrite import Statistics
 from lepton_cc.ir.types import TensorType
@@ -166,3 +168,14 @@ def test_magnitude_zeros_the_smallest_weights(per_layer: bool) -> None:
     total = sum(layer.weights.size for layer in before)
     zeros = sum(int(np.count_nonzero(layer.weights == 0)) for layer in after)
     assert abs(zeros - total / 2) <= len(before)
+
+
+def test_channels_that_an_op_of_two_results_reads_stay() -> None:
+    random = np.random.default_rng(9)
+    build = GraphBuilder("best", [])
+    x = build.input("x", TensorType(DType.F32, (3, 4)))
+    weights = [build.constant(random.normal(size=(4, 4)).astype(np.float32)) for _ in range(2)]
+    made = build.emit(MatMul(), x, weights[0], name="made")
+    best, _ = build.add(TopK(1, 0), (made,))
+    read = build.emit(MatMul(), made, weights[1], name="read")
+    assert not channel_groups(build.finish([best, read], ["best", "read"]))
