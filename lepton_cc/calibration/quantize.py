@@ -16,6 +16,7 @@ from lepton_cc.calibration.layer_schemes import LayerScheme, named_layers
 from lepton_cc.calibration.method import Method
 from lepton_cc.calibration.mixed_widths import Sensitivity, WidthBudget, mixed_schemes
 from lepton_cc.calibration.rounded_layers import RoundedLayers, nearest_layers, round_layers
+from lepton_cc.calibration.small_layers import small_layers
 from lepton_cc.calibration.statistics import calibration_statistics
 from lepton_cc.ir.diagnostics import Code, UsageError, refuse
 from lepton_cc.ir.dtype import DType
@@ -229,11 +230,13 @@ def _quantized(
     if options.block and options.scheme.activations is not DType.I16:
         raise UsageError("blocks are for w4a16 and w8a16: activations stay floats")
     statistics = calibration_statistics(prepared, data.samples(), options.method)
+    # Of language models, layers are alike, and blocks of rows have scales of their own.
+    small = {} if options.block else small_layers(prepared, options.scheme)
     inserted = InsertQuantization(
         options.scheme,
         statistics.ranges,
         statistics.moments if options.corrects_bias else {},
-        layers=named_layers(prepared, options.layers),
+        layers={**small, **named_layers(prepared, options.layers)},
         block=options.block,
     )
     inserted, rounding = _rounded(prepared, data, inserted, options)
