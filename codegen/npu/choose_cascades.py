@@ -23,6 +23,7 @@ from lepton_cc.codegen.npu.schedule import (
     Scheduler,
     TileMaker,
     Unit,
+    UnitKey,
     reloaded_layers,
 )
 from lepton_cc.codegen.npu.spill import Spilled, spill, spillable
@@ -70,16 +71,16 @@ def choose_shapes(
 
     A second shape spills more than it must: what streams is loaded and stored while layers run.
     """
-    whole = _Search(
-        machine, layers, border, spill(layers, frozenset(), border.inputs), maker, 1 << 62
-    ).run()
+    unspilled = spill(layers, frozenset(), border.inputs)
+    whole = _Search(machine, layers, border, unspilled, _Known(machine, maker), 1 << 62).run()
     if whole.peak_bytes <= budget:
         return (whole,)
     layers = chained_order(layers)
+    known = _Known(machine, maker)
 
     def search(values: frozenset[Value]) -> _Search:
         found = spill(layers, values, border.inputs)
-        return _Search(machine, layers, border, found, maker, budget)
+        return _Search(machine, layers, border, found, known, budget)
 
     best: Shape | None = None
     for values in _spills(layers, border, budget):
@@ -158,10 +159,11 @@ class _Search:
         layers: Sequence[Layer],
         border: Border,
         spilled: Spilled,
-        maker: TileMaker,
+        known: "_Known",
         budget: int,
     ) -> None:
         self._machine = machine
+        self._known = known
         self._layers = spilled.layers
         self._budget = budget
         self._spilled_bytes = spilled.num_bytes
@@ -171,24 +173,25 @@ class _Search:
             {value: at for value, at in inputs.items() if value in read},
             {**border.outputs, **spilled.outputs},
         )
-        layouts = assign_layouts(self._layers, tuple(self._border.inputs))
+        self._layouts = assign_layouts(self._layers, tuple(self._border.inputs))
         self._around = Surroundings(
             frozenset(self._border.outputs),
             frozenset(self._border.inputs),
             frozenset(
                 value
-                for value, layout in layouts.by_value.items()
+                for value, layout in self._layouts.by_value.items()
                 if layout.buffer == value and layout.is_dense
             ),
             spilled.values,
         )
-        self._scheduler = Scheduler(machine, self._layers, layouts, self._border, maker)
-        self._meter = PeakMeter(layouts, maker.staged, machine.member.wbuf_bytes)
-        self._costs = _Costs(machine, self._layers, maker)
+        self._scheduler = Scheduler(
+            machine, self._layers, self._layouts, self._border, known.maker, known.units
+        )
 
     def first_peak(self) -> int:
         """Live bytes of maps where only what is spilled runs in stripes."""
-        return self._meter.of(self._scheduler.units(self._streaming())).live_bytes
+        units = self._scheduler.units(self._streaming())
+        return self._known.meter.of(units, self._layouts).live_bytes
 
     def run(self) -> Shape:
         """The best cascades found."""
@@ -210,14 +213,14 @@ class _Search:
         schedule = self._scheduler.schedule(known.cascades)
         live = _live_bytes(memory_problem_of(self._machine, schedule))
         steps = {
-            id(task.layer): step
+            task.layer.result: step
             for task, step in zip(schedule.tasks, schedule.steps, strict=True)
             if isinstance(task, ComputeTask)
         }
 
         def has_room(cascade: Cascade) -> bool:
             members = self._layers[cascade.first : cascade.last + 1]
-            step = steps[id(members[0])]
+            step = steps[members[0].result]
             weights = sum(
                 layer.num_weights + layer.shape.channels * CHANNEL_BYTES
                 for layer in reloaded_layers(self._machine, members)
@@ -290,8 +293,8 @@ class _Search:
 
     def _trial(self, cascades: tuple[Cascade, ...]) -> _Trial:
         units = self._scheduler.units(cascades)
-        peak = self._meter.of(units)
-        return _Trial(cascades, peak, self._costs.of(cascades, units))
+        peak = self._known.meter.of(units, self._layouts)
+        return _Trial(cascades, peak, self._known.costs.of(units))
 
     def _peak_layer(self, trial: _Trial) -> int:
         """The layer that runs at the peak, or whose input or result is moved then."""
@@ -299,28 +302,39 @@ class _Search:
         return _layer_at(self._layers, units, trial.peak.step)
 
 
+class _Known:
+    """What searches over the same layers share, whatever is spilled."""
+
+    def __init__(self, machine: Machine, maker: TileMaker) -> None:
+        self.maker = maker
+        self.units: dict[UnitKey, Unit] = {}
+        self.meter = PeakMeter(maker.staged, machine.member.wbuf_bytes)
+        self.costs = _Costs(machine, maker)
+
+
 class _Costs:
     """What cascades cost in cycles of convolutions more than whole layers, each computed once."""
 
-    def __init__(self, machine: Machine, layers: Sequence[Layer], maker: TileMaker) -> None:
+    def __init__(self, machine: Machine, maker: TileMaker) -> None:
         self._machine = machine
-        self._layers = layers
         self._maker = maker
-        self._known: dict[Cascade, int] = {}
+        self._known: dict[Unit, int] = {}
 
-    def of(self, cascades: Sequence[Cascade], units: Sequence[Unit]) -> int:
-        """Of all these cascades, which are among the units."""
+    def of(self, units: Sequence[Unit]) -> int:
+        """Of all cascades among these units."""
+        total = 0
         for unit in units:
-            if isinstance(unit.runs, Cascade) and unit.runs not in self._known:
-                self._known[unit.runs] = self._extra(unit.runs, unit)
-        return sum(self._known[cascade] for cascade in cascades)
+            if isinstance(unit.runs, Cascade):
+                if unit not in self._known:
+                    self._known[unit] = self._extra(unit, unit.runs)
+                total += self._known[unit]
+        return total
 
-    def _extra(self, cascade: Cascade, unit: Unit) -> int:
-        members = self._layers[cascade.first : cascade.last + 1]
+    def _extra(self, unit: Unit, cascade: Cascade) -> int:
         striped = (task for tasks in unit.steps for task in tasks if isinstance(task, ComputeTask))
         whole = sum(
             self._maker.tiling(layer, Rows(0, layer.shape.height)).cycles
-            for layer in members
+            for layer in unit.layers
             if isinstance(layer, ConvLayer)
         )
         tiles = [task for task in striped if task.slices]
@@ -328,7 +342,7 @@ class _Costs:
         once = {blob.content for blob in blobs}
         reloaded = sum(len(blob.content) for blob in blobs) - sum(map(len, once))
         transfer = reloaded * RATE_UNIT // self._machine.system.constants.rate
-        staged = reloaded_layers(self._machine, members) if cascade.stages else frozenset()
+        staged = reloaded_layers(self._machine, unit.layers) if cascade.stages else frozenset()
         computing = sum(
             self._maker.tilings.cycles(task, in_weight_buffer=task.layer not in staged)
             for task in tiles
@@ -347,7 +361,6 @@ def _live_bytes(problem: MemoryProblem) -> list[int]:
 
 def _layer_at(layers: Sequence[Layer], units: Sequence[Unit], step: int) -> int:
     """The number of the layer that a step computes, or whose input or result it moves."""
-    numbers = {id(layer): number for number, layer in enumerate(layers)}
     results = {layer.result: number for number, layer in enumerate(layers)}
     steps = [tasks for unit in units for tasks in unit.steps]
     for task in itertools.chain.from_iterable(steps[step:]):
@@ -355,5 +368,5 @@ def _layer_at(layers: Sequence[Layer], units: Sequence[Unit], step: int) -> int:
             return results.get(task.value, 0)
         layer = getattr(task, "layer", None)
         if layer is not None:
-            return numbers[id(layer)]
+            return results[layer.result]
     return len(layers) - 1

@@ -62,21 +62,19 @@ _Staged = tuple[int, int, int]
 class PeakMeter:
     """Peaks of schedules of one segment; `staged` are the blobs that no weight buffer shall hold.
 
-    More may be staged from one call to the next, none less.
+    More may be staged from one call to the next, none less. A unit has the same layouts always.
     """
 
-    def __init__(self, layouts: Layouts, staged: set[Blob], wbuf_bytes: int) -> None:
-        self._layouts = layouts
+    def __init__(self, staged: set[Blob], wbuf_bytes: int) -> None:
         self._staged = staged
         self._wbuf_bytes = wbuf_bytes
-        self._sizes = layouts.buffers()
         self._profiles: dict[int, tuple[Unit, _Profile]] = {}
         # By profile, head of the ring, and number of staged blobs.
         self._turns: dict[tuple[int, int, int], tuple[list[int], Turn]] = {}
 
-    def of(self, units: Sequence[Unit]) -> PeakLoad:
+    def of(self, units: Sequence[Unit], layouts: Layouts) -> PeakLoad:
         """The first step at which most bytes live, and how many."""
-        profiles = [self._profile(unit) for unit in units]
+        profiles = [self._profile(unit, layouts) for unit in units]
         ranges: dict[str, list[int]] = {}  # first and last step, bytes
         base = 0
         for profile in profiles:
@@ -95,41 +93,11 @@ class PeakMeter:
             live.add(first, last, size_bytes)
         return live.peak(_saved(profiles, ranges))
 
-    def _profile(self, unit: Unit) -> _Profile:
+    def _profile(self, unit: Unit, layouts: Layouts) -> _Profile:
         known = self._profiles.get(id(unit))
         if known is None:
-            known = self._profiles[id(unit)] = (unit, self._made(unit))
+            known = self._profiles[id(unit)] = (unit, _profile_of(unit, layouts))
         return known[1]
-
-    def _made(self, unit: Unit) -> _Profile:
-        layouts = with_rings(self._layouts, unit.rings) if unit.rings else self._layouts
-        rings = {layouts.by_value[value].buffer for value in unit.rings}
-        sizes = {**self._sizes, **_ring_sizes(layouts, rings)} if rings else self._sizes
-        extents: dict[Value, list[int]] = {}
-        blobs: dict[Blob, list[int]] = {}
-        tables: set[Blob] = set()
-        permissions: list[_Permission] = []
-        number = 0
-        for step, tasks in enumerate(unit.steps):
-            for task in tasks:
-                for value in (*read_values(task), *written_values(task)):
-                    extents.setdefault(layouts.by_value[value].buffer, [step, step])[1] = step
-                if isinstance(task, ComputeTask):
-                    for blob in task.blobs:
-                        blobs.setdefault(blob, [number, number])[1] = number
-                    if task.table is not None:
-                        tables.add(task.table)
-                number += 1
-            permissions += _permissions(step, unit, layouts)
-        return _Profile(
-            tuple(step for step, tasks in enumerate(unit.steps) for _ in tasks),
-            len(unit.steps),
-            tuple(_Extent(v.name, sizes[v], *extent) for v, extent in extents.items()),
-            tuple(permissions),
-            tuple(blobs),
-            tuple(Use(aligned(len(blob.content)), *use) for blob, use in blobs.items()),
-            frozenset(tables),
-        )
 
     def _staged_by(self, profiles: Sequence[_Profile]) -> Iterator[_Staged]:
         """The constants that the weight buffer does not hold, units following each other."""
@@ -201,13 +169,36 @@ def _table_spans(profiles: Sequence[_Profile]) -> dict[Blob, _Span]:
     return spans
 
 
-def _ring_sizes(layouts: Layouts, rings: set[Value]) -> dict[Value, int]:
-    """Bytes of the buffers that are rings."""
-    sizes = dict.fromkeys(rings, 0)
-    for layout in layouts.by_value.values():
-        if layout.buffer in rings:
-            sizes[layout.buffer] = max(sizes[layout.buffer], layout.buffer_bytes)
-    return sizes
+def _profile_of(unit: Unit, layouts: Layouts) -> _Profile:
+    layouts = with_rings(layouts, unit.rings) if unit.rings else layouts
+    extents: dict[Value, list[int]] = {}
+    blobs: dict[Blob, list[int]] = {}
+    tables: set[Blob] = set()
+    permissions: list[_Permission] = []
+    number = 0
+    for step, tasks in enumerate(unit.steps):
+        touched: dict[Value, None] = {}
+        for task in tasks:
+            touched.update(dict.fromkeys((*read_values(task), *written_values(task))))
+            if isinstance(task, ComputeTask):
+                for blob in task.blobs:
+                    blobs.setdefault(blob, [number, number])[1] = number
+                if task.table is not None:
+                    tables.add(task.table)
+            number += 1
+        for value in touched:
+            extents.setdefault(layouts.by_value[value].buffer, [step, step])[1] = step
+        permissions += _permissions(step, unit, layouts)
+    sizes = layouts.buffers()
+    return _Profile(
+        tuple(step for step, tasks in enumerate(unit.steps) for _ in tasks),
+        len(unit.steps),
+        tuple(_Extent(v.name, sizes[v], *extent) for v, extent in extents.items()),
+        tuple(permissions),
+        tuple(blobs),
+        tuple(Use(aligned(len(blob.content)), *use) for blob, use in blobs.items()),
+        frozenset(tables),
+    )
 
 
 def _permissions(step: int, unit: Unit, layouts: Layouts) -> Iterator[_Permission]:

@@ -62,13 +62,19 @@ class Schedule:
 class Unit:
     """What stands together in all schedules that have it: a layer by itself, or a cascade.
 
-    `runs`: the cascade, or the number of the layer. `steps` are the tasks of each step of the
-    memory plan, loads and stores included; `rings` are the rows of the values that live in rings.
+    `runs`: the cascade, or the number of the layer; `layers`: those that run. `steps` are the tasks
+    of each step of the memory plan, loads and stores included; `rings` are the rows of the values
+    that live in rings.
     """
 
     runs: Cascade | int
+    layers: tuple[Layer, ...]
     steps: tuple[tuple[Task, ...], ...]
     rings: Mapping[Value, int]
+
+
+UnitKey = tuple[Cascade | int, tuple[tuple[Value, ...], ...], tuple[Value, ...], bool]
+"""What runs, the inputs of its layers, what is loaded for it, and whether each slice is a step."""
 
 
 class TileMaker:
@@ -134,7 +140,13 @@ class TileMaker:
                 slices.append(self._stage_slice(layer, tile))
             if not chosen.in_weight_buffer:
                 self.staged.update(slices)
-            tasks.append(dataclasses.replace(tile, slices=tuple(slices)))
+            tasks.append(
+                ComputeTask(
+                    *(layer, rows, first, end, chosen.mode, chosen.stage_mode),
+                    slices=tuple(slices),
+                    table=table,
+                )
+            )
         return tasks
 
     def _slice(self, layer: ConvLayer, tile: ComputeTask) -> Blob:
@@ -210,7 +222,11 @@ class Border:
 
 
 class Scheduler:
-    """Makes schedules of one segment; tiles and slices are made once for all of them."""
+    """Makes schedules of one segment; tiles and slices are made once for all of them.
+
+    `units` may be shared by schedulers of the same layers with other values spilled, if it does not
+    matter where these lie: a unit that both have is that of the one that made it.
+    """
 
     def __init__(
         self,
@@ -219,6 +235,7 @@ class Scheduler:
         layouts: Layouts,
         border: Border,
         maker: "TileMaker",
+        units: dict[UnitKey, Unit] | None = None,
     ) -> None:
         self._machine = machine
         self._layers = tuple(layers)
@@ -227,8 +244,7 @@ class Scheduler:
         self._maker = maker
         self._plans: dict[Cascade, CascadePlan] = {}
         self._cascades: dict[Cascade, list[Task]] = {}
-        # By what runs, what is loaded for it, and whether each slice is a step.
-        self._units: dict[tuple[Cascade | int, tuple[Value, ...], bool], Unit] = {}
+        self._units = {} if units is None else units
 
     def schedule(self, cascades: Sequence[Cascade] = ()) -> Schedule:
         """Layer after layer, each whole or in a cascade.
@@ -264,7 +280,8 @@ class Scheduler:
         self, runs: Cascade | int, members: Sequence[Layer], loads: tuple[LoadTask, ...]
     ) -> Unit:
         apart = isinstance(runs, int) and self._has_staged(members[0])
-        key = (runs, tuple(load.value for load in loads), apart)
+        inputs = tuple(layer.inputs for layer in members)
+        key = (runs, inputs, tuple(load.value for load in loads), apart)
         if key not in self._units:
             steps: list[list[Task]] = [[load] for load in loads]
             rings: Mapping[Value, int] = {}
@@ -275,7 +292,7 @@ class Scheduler:
                 rings = self._plan(runs).ring_rows
             if isinstance(runs, int) or not runs.stores:
                 steps += [[task] for task in self._stores(members)]
-            self._units[key] = Unit(runs, tuple(map(tuple, steps)), rings)
+            self._units[key] = Unit(runs, tuple(members), tuple(map(tuple, steps)), rings)
         return self._units[key]
 
     def _loads(self, members: Sequence[Layer], loaded: set[Value]) -> Iterator[LoadTask]:
@@ -369,4 +386,13 @@ def reloaded_layers(machine: Machine, members: Sequence[Layer]) -> frozenset[Lay
 def _with_own_slices(task: ComputeTask) -> ComputeTask:
     """The task with slices that no other task shares, so that they are loaded for it alone."""
     slices = tuple(Blob(blob.content, blob.encoded) for blob in task.slices)
-    return dataclasses.replace(task, slices=slices)
+    return ComputeTask(
+        task.layer,
+        task.rows,
+        task.first_output,
+        task.end_output,
+        task.mode,
+        task.stage_mode,
+        slices,
+        task.table,
+    )
