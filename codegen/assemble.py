@@ -3,16 +3,15 @@
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from lepton_cc.codegen.c_identifier import c_identifier
 from lepton_cc.codegen.costs import num_macs
-from lepton_cc.codegen.engine_steps import engine_self_test, engine_step, with_engine
 from lepton_cc.codegen.in_place import overwritable_operands
 from lepton_cc.codegen.kernel.legalize import legalize
 from lepton_cc.codegen.kernel_functions import KernelFunctions
 from lepton_cc.codegen.lower.context import LoweredKernel, ScheduleOptions, Scratch
 from lepton_cc.codegen.lower.dispatch import lower_op
-from lepton_cc.codegen.npu.constants import ConstantPool
 from lepton_cc.codegen.program import (
     CONSTANT_ALIGNMENT,
     Call,
@@ -40,6 +39,9 @@ from lepton_cc.passes.memory import (
     plan_memory,
 )
 from lepton_cc.passes.quantize.expose_integers import PortScale
+
+if TYPE_CHECKING:
+    from lepton_cc.codegen.engine_steps import EngineSteps
 
 # Arena buffers start at cache lines where the target has wide vectors, else as the API promises.
 _VECTOR_ALIGNMENT = 64
@@ -69,10 +71,10 @@ def assemble(
     constants = {
         op.result: op.kind.value.array for op in storage.graph.ops if isinstance(op.kind, Constant)
     }
-    pool = ConstantPool()
+    engine = None if target.engine is None else _engine_steps(target, storage)
     steps = [
-        engine_step(op, target, storage, pool)
-        if isinstance(op.kind, EngineSegment)
+        engine.step(op)
+        if engine is not None and isinstance(op.kind, EngineSegment)
         else _lowered_step(number, op, target, options, constants, storage)
         for number, op in enumerate(storage.computing_ops)
         if any(result.type.num_elements for result in op.results)
@@ -80,8 +82,17 @@ def assemble(
     plan, order = _plan(steps, storage, target, reorder=reorder)
     ordered = [steps[i] for i in order]
     program = _program(name, target, storage, ordered, plan, constants, scales)
-    test = engine_self_test(graph, program, ordered[0], pool) if self_test and ordered else None
-    return with_engine(program, ordered, pool, model_hash, test)
+    if engine is None:
+        return program
+    test = engine.self_test(graph, program, ordered[0]) if self_test and ordered else None
+    return engine.linked(program, ordered, model_hash, test)
+
+
+def _engine_steps(target: Target, storage: StorageMap) -> "EngineSteps":
+    """The engine's part; whoever compiles for a CPU does not wait for it to be imported."""
+    from lepton_cc.codegen.engine_steps import EngineSteps  # noqa: PLC0415  # see above
+
+    return EngineSteps(target, storage)
 
 
 def _lowered_step(

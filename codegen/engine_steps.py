@@ -27,82 +27,85 @@ from lepton_cc.ir.ops.segment import EngineSegment
 from lepton_cc.ir.target import Target
 
 
-def engine_step(op: Op, target: Target, storage: StorageMap, pool: ConstantPool) -> ProgramStep:
-    """Compiles a segment into a step; its constants go to the pool."""
-    assert isinstance(op.kind, EngineSegment)
-    assert target.engine is not None
-    machine = machine_of(target.engine)
-    segment = compile_segment(op.kind.body, machine, pool)
-    check_fit(segment, machine)
-    scratch = (f"scratch.{op.results[0].name}",) if segment.spilled_bytes else ()
-    reads = dict.fromkeys(storage.storage[value] for value in op.inputs)
-    writes = tuple(storage.storage[result] for result in op.results)
-    return ProgramStep(op, None, scratch, tuple(reads), writes, segment)
+class EngineSteps:
+    """The segments of one program; their constants lie in one pool."""
 
+    def __init__(self, target: Target, storage: StorageMap) -> None:
+        assert target.engine is not None
+        self._machine = machine_of(target.engine)
+        self._storage = storage.storage
+        self._pool = ConstantPool()
 
-def engine_self_test(
-    graph: Graph, program: Program, step: ProgramStep, pool: ConstantPool
-) -> SelfTest:
-    """The self-test of a model that runs on the engine alone, in one step.
+    def step(self, op: Op) -> ProgramStep:
+        """Compiles a segment into a step."""
+        assert isinstance(op.kind, EngineSegment)
+        segment = compile_segment(op.kind.body, self._machine, self._pool)
+        check_fit(segment, self._machine)
+        scratch = (f"scratch.{op.results[0].name}",) if segment.spilled_bytes else ()
+        reads = dict.fromkeys(self._storage[value] for value in op.inputs)
+        writes = tuple(self._storage[result] for result in op.results)
+        return ProgramStep(op, None, scratch, tuple(reads), writes, segment)
 
-    Raises:
-        UsageError: it does not, so that the driver by itself cannot run it.
-    """
-    core = [call.operation for call in program.calls if call.segment is None]
-    if core or len(program.calls) != 1:
-        raise UsageError(
-            "a self-test needs a model that runs on the engine alone, in one segment; on the "
-            f"control core: {', '.join(core) or 'nothing'}. Integers in the interface "
-            "(--io=quantized) may help"
+    def self_test(self, graph: Graph, program: Program, step: ProgramStep) -> SelfTest:
+        """The self-test of a model that runs on the engine alone, in one step.
+
+        Raises:
+            UsageError: it does not, so that the driver by itself cannot run it.
+        """
+        core = [call.operation for call in program.calls if call.segment is None]
+        if core or len(program.calls) != 1:
+            raise UsageError(
+                "a self-test needs a model that runs on the engine alone, in one segment; on the "
+                f"control core: {', '.join(core) or 'nothing'}. Integers in the interface "
+                "(--io=quantized) may help"
+            )
+        assert isinstance(step.op.kind, EngineSegment)
+        assert step.segment is not None
+        inputs = program.calls[0].arguments[: len(step.op.inputs)]
+        return make_self_test(
+            graph,
+            step.op.kind.body,
+            [_OUTER[place.role](place) for place in inputs],
+            step.segment,
+            self._machine,
+            self._pool,
         )
-    assert isinstance(step.op.kind, EngineSegment)
-    assert step.segment is not None
-    assert program.target.engine is not None
-    inputs = program.calls[0].arguments[: len(step.op.inputs)]
-    return make_self_test(
-        graph,
-        step.op.kind.body,
-        [_OUTER[place.role](place) for place in inputs],
-        step.segment,
-        machine_of(program.target.engine),
-        pool,
-    )
 
-
-def with_engine(
-    program: Program,
-    steps: Sequence[ProgramStep],
-    pool: ConstantPool,
-    model_hash: bytes,
-    test: SelfTest | None,
-) -> Program:
-    """The program with its segments bound to their memory, and their payload."""
-    if program.target.engine is None or not any(step.segment for step in steps):
-        return program
-    bound = []
-    for step, call in zip(steps, program.calls, strict=True):
-        if step.segment is not None:
-            places = [_OUTER[place.role](place) for place in call.arguments]
-            first, last = len(step.op.inputs), len(step.op.inputs) + len(step.op.results)
-            spilled = places[last] if step.scratch else None
-            bound.append(bind_segment(step.segment, places[:first], places[first:last], spilled))
-    records = [
-        port_record(port.name, port.type, port.scale, is_output=is_output)
-        for ports, is_output in ((program.inputs, False), (program.outputs, True))
-        for port in ports
-    ]
-    machine = machine_of(program.target.engine)
-    engine = link_segments(
-        machine,
-        bound,
-        pool.content(),
-        program.arena_bytes,
-        records,
-        model_hash,
-        b"" if test is None else test.section,
-        None if test is None else test.diagnosis,
-    )
-    return replace(program, engine=engine)
+    def linked(
+        self,
+        program: Program,
+        steps: Sequence[ProgramStep],
+        model_hash: bytes,
+        test: SelfTest | None,
+    ) -> Program:
+        """The program with its segments bound to their memory, and their payload."""
+        if not any(step.segment for step in steps):
+            return program
+        bound = []
+        for step, call in zip(steps, program.calls, strict=True):
+            if step.segment is not None:
+                places = [_OUTER[place.role](place) for place in call.arguments]
+                first, last = len(step.op.inputs), len(step.op.inputs) + len(step.op.results)
+                spilled = places[last] if step.scratch else None
+                bound.append(
+                    bind_segment(step.segment, places[:first], places[first:last], spilled)
+                )
+        records = [
+            port_record(port.name, port.type, port.scale, is_output=is_output)
+            for ports, is_output in ((program.inputs, False), (program.outputs, True))
+            for port in ports
+        ]
+        engine = link_segments(
+            self._machine,
+            bound,
+            self._pool.content(),
+            program.arena_bytes,
+            records,
+            model_hash,
+            b"" if test is None else test.section,
+            None if test is None else test.diagnosis,
+        )
+        return replace(program, engine=engine)
 
 
 _OUTER: Mapping[Role, Callable[[Place], OuterPlace]] = {

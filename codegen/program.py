@@ -7,16 +7,19 @@ their place in one blob, arena buffers with their offsets, calls in order.
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lepton_cc.codegen.kernel.ir import Kernel
 from lepton_cc.codegen.kernel.printer import print_kernel
-from lepton_cc.codegen.npu.engine_program import EngineProgram
 from lepton_cc.ir.graph import Location
 from lepton_cc.ir.target import Target
 from lepton_cc.ir.tensor import Tensor
 from lepton_cc.ir.types import TensorType
 from lepton_cc.passes.memory import MemoryPlan
 from lepton_cc.passes.quantize.expose_integers import PortScale
+
+if TYPE_CHECKING:
+    from lepton_cc.codegen.npu.engine_program import EngineProgram
 
 CONSTANT_ALIGNMENT = 64
 
@@ -92,7 +95,7 @@ class Program:
     constants: tuple[tuple[Tensor, int], ...]
     constants_bytes: int
     plan: MemoryPlan
-    engine: EngineProgram | None = None
+    engine: "EngineProgram | None" = None
 
     @property
     def arena_bytes(self) -> int:

@@ -1,11 +1,14 @@
 """One call of a program before memory has places: what `assemble` orders and plans."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lepton_cc.codegen.lower.context import Binding, LoweredKernel, Scratch
-from lepton_cc.codegen.npu.segment import Segment
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.graph import Op
+
+if TYPE_CHECKING:
+    from lepton_cc.codegen.npu.segment import Segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,7 @@ class ProgramStep:
     scratch: tuple[str, ...]
     reads: tuple[str, ...]
     writes: tuple[str, ...]
-    segment: Segment | None = None
+    segment: "Segment | None" = None
 
     @property
     def bindings(self) -> tuple[Binding, ...]:

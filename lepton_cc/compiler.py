@@ -7,6 +7,7 @@ import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from lepton_cc.calibration.quantize import (
     QuantizationOptions,
@@ -16,7 +17,6 @@ from lepton_cc.calibration.quantize import (
 )
 from lepton_cc.codegen.assemble import assemble
 from lepton_cc.codegen.c_identifier import c_identifier
-from lepton_cc.codegen.npu.placement import Fallback, PlaceOnEngine, place_on_engine
 from lepton_cc.codegen.program import Program
 from lepton_cc.frontend.importer import import_model
 from lepton_cc.frontend.model_source import ModelSource, model_sha256, source_name
@@ -29,6 +29,9 @@ from lepton_cc.passes.manager import Observer, PassManager, PassRecord
 from lepton_cc.passes.quantize.expose_integers import ExposeIntegers, PortScale, port_scales
 from lepton_cc.passes.quantize.float_ops import FloatOp, float_ops
 from lepton_cc.passes.quantize.raise_integers import RaiseIntegers
+
+if TYPE_CHECKING:
+    from lepton_cc.codegen.npu.placement import Fallback
 
 Progress = Callable[[str], None]
 
@@ -75,17 +78,28 @@ class Compilation:
     float_ops: tuple[FloatOp, ...]
     stage_seconds: tuple[tuple[str, float], ...]
     quantized: QuantizedModel | None = None
-    fallbacks: tuple[Fallback, ...] = ()
+    fallbacks: "tuple[Fallback, ...]" = ()
 
 
 class _Fallbacks:
     """Observes the pipeline: finds what the tensor engine leaves to the core, and why."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, wanted: bool) -> None:
         self.found: tuple[Fallback, ...] = ()
+        self._wanted = wanted
         self._before: Graph | None = None
 
     def __call__(self, record: PassRecord, graph: Graph) -> None:
+        if self._wanted:
+            self._look(record, graph)
+
+    def _look(self, record: PassRecord, graph: Graph) -> None:
+        # Other targets do not wait for it to be imported.
+        from lepton_cc.codegen.npu.placement import (  # noqa: PLC0415
+            PlaceOnEngine,
+            place_on_engine,
+        )
+
         if record.name == PlaceOnEngine.NAME and self._before is not None:
             self.found = place_on_engine(self._before).fallbacks
         self._before = graph
@@ -161,7 +175,7 @@ def compile_model(
         imported, observers = quantized.graph, continued(observers)
     begin("passes")
     floats = _FloatOps(allowed=not options.require_integer)
-    fallbacks = _Fallbacks()
+    fallbacks = _Fallbacks(wanted=options.target.engine is not None)
     scales = _PortScales(wanted=options.integer_ports)
     manager = PassManager(
         level.pipeline(options.target, integer_ports=options.integer_ports),

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lepton_cc.codegen.lower.context import ScheduleOptions
-from lepton_cc.codegen.npu.placement import PlaceOnEngine
 from lepton_cc.ir.target import Target
 from lepton_cc.passes.canonicalize import Canonicalize
 from lepton_cc.passes.eliminate_common_subexpressions import EliminateCommonSubexpressions
@@ -60,6 +59,9 @@ class Level:
         """All passes on the way to a target; `integer_ports`: see `ExposeIntegers`."""
         middle: tuple[Step, ...] = ()
         if target.engine is not None:
+            # Other targets do not wait for it to be imported.
+            from lepton_cc.codegen.npu.placement import PlaceOnEngine  # noqa: PLC0415
+
             middle = (FoldStrides(), PlaceOnEngine())
         elif self.schedule.vectorize:
             middle = (PrepareDotProducts(target.dot_product),)

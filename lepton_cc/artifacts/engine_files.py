@@ -3,7 +3,6 @@
 from lepton_cc.artifacts.manifest import Build
 from lepton_cc.compiler import Compilation
 from lepton_cc.engine_report.document import EngineReport, SegmentReport
-from lepton_cc.engine_report.program_report import program_report
 from lepton_cc.ir.diagnostics import Code, Diagnostic, Refused, refuse
 
 PAYLOAD_SUFFIX = ".lpt"
@@ -14,6 +13,9 @@ def engine_report(compilation: Compilation) -> EngineReport | None:
     """What the tensor engine does; None if the target has none."""
     if compilation.program.target.engine is None:
         return None
+    # Other targets do not wait for it to be imported.
+    from lepton_cc.engine_report.program_report import program_report  # noqa: PLC0415
+
     return program_report(compilation.program, compilation.fallbacks)
 
 

@@ -113,6 +113,19 @@ def test_importing_costs_nothing(project_root: Path) -> None:
     assert result.stdout.strip() == "[]"
 
 
+def test_a_cpu_does_not_wait_for_the_code_generator_of_the_engine(project_root: Path) -> None:
+    """Modules that every target imports: the engine's cycles, machines and encodings at most."""
+    code = (
+        "import lepton_cc.compiled_model, sys\n"
+        "rooms = ('placement', 'schedule', 'segment', 'select')\n"
+        "print([room for room in rooms if f'lepton_cc.codegen.npu.{room}' in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=project_root, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"
+
+
 def test_the_version_is_the_packages(project_root: Path) -> None:
     text = (project_root / "pyproject.toml").read_text(encoding="utf-8")
     assert f'version = "{lepton_cc.__version__}"' in text
