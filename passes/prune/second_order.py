@@ -8,10 +8,11 @@ solved for exactly: least squares in each column.
 import numpy as np
 
 from lepton_cc.ir.tensor import Array
-from lepton_cc.passes.prune.optimal_brain import MOST_ROWS, removal_kept
-from lepton_cc.passes.prune.pattern import Pattern
+from lepton_cc.passes.prune.optimal_brain import MOST_ROWS, removal_kept, removal_kept_of_groups
+from lepton_cc.passes.prune.pattern import Pattern, PatternKind
 
-# Rows whose zeros are chosen together; later ones have seen the errors of earlier ones.
+# Rows whose zeros are chosen together; later ones have seen the errors of earlier ones. Of n:m
+# patterns m rows are: no group of them bears on another's share.
 _BLOCK = 64
 
 
@@ -25,6 +26,9 @@ def prune_matrix(
     """
     if pattern == Pattern() and num_rows <= MOST_ROWS:
         kept = removal_kept(weights, hessian, sparsity, num_rows)
+    elif pattern.kind is PatternKind.N_OF_M and num_rows <= MOST_ROWS:
+        gone = pattern.rows - pattern.nonzeros
+        kept = removal_kept_of_groups(weights, hessian, pattern.rows, gone, num_rows)
     else:
         kept = choose_kept(weights, hessian, pattern, sparsity, num_rows)
     return refitted(weights, hessian, kept)
@@ -38,7 +42,8 @@ def choose_kept(
     factor = np.linalg.cholesky(np.linalg.inv(hessian)).T
     current = weights.copy()
     kept = np.ones(weights.shape, bool)
-    height = max(_BLOCK // pattern.rows, 1) * pattern.rows
+    at_once = 1 if pattern.kind is PatternKind.N_OF_M else max(_BLOCK // pattern.rows, 1)
+    height = at_once * pattern.rows
     diagonal = np.diag(factor)
     for first in range(0, rows, height):
         last = min(first + height, rows)
