@@ -4,14 +4,15 @@
         [--mixed BUDGET] [--memory] [--language-model]
 
 Reads ../shared as `measure_quantization` does and prints the table of docs/quantization.md; every
-figure is of the ONNX file that `compress` makes, compiled by lepton-cc. `--mixed` adds a row for
-each method with layers that keep 8 bits. `--memory` prints instead what calibrating on all of
-ic_train_subset adds to the process, in MiB; `--language-model` what blocks do to stories260k.
+figure is of the ONNX file that `compress` makes, compiled by lepton-cc. Seconds are of one core's
+time; MiB are what compressing adds to the process at most. `--scheme` names one or more, with
+commas. `--mixed` adds a row for each method with layers that keep 8 bits. `--memory` prints instead
+what calibrating on all of ic_train_subset adds to the process, in MiB; `--language-model` what
+blocks do to stories260k.
 """
 
 import argparse
 import itertools
-import resource
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,7 +32,7 @@ from lepton_cc.passes.quantize.weight_rounding import WeightScheme
 
 
 def measure(
-    task: Task, scheme: WeightScheme, methods: list[Rounding], mixed: WidthBudget | None
+    task: Task, schemes: list[WeightScheme], methods: list[Rounding], mixed: WidthBudget | None
 ) -> None:
     """Prints a row for the float model and one for each method, alone and with mixed widths."""
     model = lepton_cc.compile(task.path, target="host")
@@ -40,13 +41,15 @@ def measure(
     known, seen = (x.reshape(-1, *port.type.dims) for x in (known, seen))
     flat = seen.reshape(len(seen), -1)
     floats = _outputs(model.run, port.name, seen)
-    print(f"| {task.name} | float | {task.score(flat, floats, labels):.2f} | - | - |", flush=True)
-    ways = [(method, budget) for method in methods for budget in dict.fromkeys((None, mixed))]
-    for method, budget in ways:
-        start = time.perf_counter()
+    print(
+        f"| {task.name} | float | {task.score(flat, floats, labels):.2f} | - | - | - |", flush=True
+    )
+    for scheme, method, budget in itertools.product(schemes, methods, dict.fromkeys((None, mixed))):
+        before = _forget_peak()
+        start = time.process_time()
         stage = QuantizeStage(QuantizationOptions(scheme, rounding=method, mixed=budget))
         done = compress(task.path, {port.name: known}, (stage,))
-        seconds = time.perf_counter() - start
+        seconds, added = time.process_time() - start, _peak() - before
         assert done.model is not None
         compiled = lepton_cc.compile(
             onnx.load_from_string(done.model), target="host", require_integer=True
@@ -56,9 +59,22 @@ def measure(
         form = f"{scheme.value} {method.value}{'' if budget is None else ' mixed'}"
         print(
             f"| {task.name} | {form} | {score:.2f} |"
-            f" {_decibels(floats, outputs):.1f} | {seconds:.0f} |",
+            f" {_decibels(floats, outputs):.1f} | {seconds:.0f} | {added:.0f} |",
             flush=True,
         )
+
+
+def _forget_peak() -> float:
+    """Makes the present memory the peak; MiB of it."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return _peak()
+
+
+def _peak() -> float:
+    """The peak of this process's memory, MiB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (line,) = (line for line in lines if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
 
 
 def measure_memory(method: Rounding) -> None:
@@ -74,12 +90,10 @@ def measure_memory(method: Rounding) -> None:
         del pixels
         stage = QuantizeStage(QuantizationOptions(WeightScheme.W4A8, rounding=method))
         compress(task.path, {"input": _one_sample(path)}, (stage,))
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        before = pages * resource.getpagesize() / 2**20
-        start = time.perf_counter()
+        before = _forget_peak()
+        start = time.process_time()
         compress(task.path, path, (stage,))
-        seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        seconds, peak = time.process_time() - start, _peak()
     print(f"{method.value}: {before:.0f} MiB before, {peak:.0f} at most, {seconds:.0f} s")
 
 
@@ -145,11 +159,12 @@ def main() -> None:
         measure_language_model()
         return
     mixed = WidthBudget.parse(arguments.mixed) if arguments.mixed else None
-    print("| model | form | accuracy or AUC, % | SQNR, dB | s to make |")
-    print("|---|---|---|---|---|")
+    print("| model | form | accuracy or AUC, % | SQNR, dB | CPU s to make | MiB added |")
+    print("|---|---|---|---|---|---|")
+    schemes = [WeightScheme(name) for name in arguments.scheme.split(",")]
     for task in TASKS:
         if arguments.model in task.name:
-            measure(task, WeightScheme(arguments.scheme), methods, mixed)
+            measure(task, schemes, methods, mixed)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ where they are and makes up for nothing. The model is rounded with each candidat
 of the samples, and its outputs are compared with the float model's on the rest.
 """
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,7 +17,10 @@ from lepton_cc.calibration.rounded_layers import (
     solvable_layers,
     staged_run,
 )
-from lepton_cc.ir.graph import Graph
+from lepton_cc.calibration.statistics import near_largest
+from lepton_cc.ir.graph import Graph, Value
+from lepton_cc.ir.ops.quantization import Dequantize, Quantize
+from lepton_cc.ir.ops.reduce import Softmax
 from lepton_cc.ir.rewrite import Statistics
 from lepton_cc.passes.quantize.insert_quantization import InsertQuantization
 from lepton_cc.passes.quantize.layer_rounding import DEFAULT_DAMPING, Rounding
@@ -34,7 +38,7 @@ def chosen_damping(
     fitted, held_out = Fold(data, is_held_out=False), Fold(data, is_held_out=True)
     errors = []
     read = [op.inputs[0] for op in solvable_layers(graph, insertion)]
-    float_run = inner_run(graph, [*graph.outputs, *read])
+    float_run = inner_run(graph, [*_values(judged(graph)), *read])
     for damping in _CANDIDATES:
         integer_run = staged_run(insertion)
         rounded = round_layers(
@@ -48,25 +52,58 @@ def chosen_damping(
             integer_run=integer_run,
         )
         changed = replace(insertion, rounded=rounded.layers).run(graph, Statistics())
-        changed_run = integer_run.extend(changed, changed.outputs, ())
+        changed_run = integer_run.extend(changed, _values(judged(changed)), ())
         errors.append(output_error(graph, float_run, changed, changed_run, held_out))
     return _CANDIDATES[int(np.argmin(errors))]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A value whose error counts; `axis` of the softmax that alone is made of it, if one is."""
+
+    value: Value
+    axis: int | None = None
+
+
+def judged(graph: Graph) -> tuple[Judged, ...]:
+    """The outputs; what a final softmax reads instead of its result.
+
+    Most probabilities are nearly 0 or 1 however wrong what they are made of is, so that few samples
+    would decide.
+    """
+    producers = graph.producers()
+    found = []
+    for value in graph.outputs:
+        op = producers.get(value)
+        while op is not None and isinstance(op.kind, Quantize | Dequantize):
+            op = producers.get(op.inputs[0])
+        if op is not None and isinstance(op.kind, Softmax):
+            found.append(Judged(op.inputs[0], op.kind.axis))
+        else:
+            found.append(Judged(value))
+    return tuple(found)
+
+
+def _values(found: Sequence[Judged]) -> list[Value]:
+    return [one.value for one in found]
 
 
 def output_error(
     original: Graph, float_run: InnerRun, changed: Graph, changed_run: InnerRun, data: Samples
 ) -> float:
-    """The squared error of the outputs by their square, the mean of all outputs.
+    """The squared error of the judged values by their square, the mean of all of them.
 
-    Each run gives the outputs of its graph.
+    Each run gives those of its graph.
     """
-    runs = [float_run, changed_run]
-    names = [[value.name for value in graph.outputs] for graph in (original, changed)]
-    powers = np.zeros((2, len(original.outputs)))
+    pairs = tuple(zip(judged(original), judged(changed), strict=True))
+    powers = np.zeros((2, len(pairs)))
     for sample in data.samples():
-        expected, got = (run(sample) for run in runs)
-        for number, (one, other) in enumerate(zip(*names, strict=True)):
-            reals = expected[one].astype(np.float64)
-            powers[0, number] += np.sum((got[other].astype(np.float64) - reals) ** 2)
+        expected, got = float_run(sample), changed_run(sample)
+        for number, (one, other) in enumerate(pairs):
+            reals, integers = (
+                near_largest(array, one.axis).astype(np.float64)
+                for array in (expected[one.value.name], got[other.value.name])
+            )
+            powers[0, number] += np.sum((integers - reals) ** 2)
             powers[1, number] += np.sum(reals * reals)
     return float(np.mean(powers[0] / np.maximum(powers[1], 1e-30)))

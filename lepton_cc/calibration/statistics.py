@@ -81,7 +81,7 @@ def calibration_statistics(
                 broken.setdefault(name, number)
                 continue
             if name in observers:
-                observers[name].observe(_near_largest(array, axes.get(name)))
+                observers[name].observe(near_largest(array, axes.get(name)))
             if name in sums:
                 sums[name].observe(array)
         num_samples += 1
@@ -107,7 +107,8 @@ def _softmax_axes(graph: Graph) -> Mapping[str, int]:
     return found
 
 
-def _near_largest(array: Array, axis: int | None) -> Array:
+def near_largest(array: Array, axis: int | None) -> Array:
+    """What softmax along an axis reads, as far as it matters; None: all of it does."""
     if axis is None or not array.size:
         return array
     lowest = array.max(axis=axis, keepdims=True) - np.float32(_SOFTMAX_REACH)

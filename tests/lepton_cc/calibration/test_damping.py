@@ -1,15 +1,20 @@
 """The damping of a model's layers, chosen by samples held out."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 
-from lepton_cc.calibration.damping import chosen_damping, output_error
+from lepton_cc.calibration.damping import Judged, chosen_damping, judged, output_error
 from lepton_cc.calibration.data import Fold, calibration_data
 from lepton_cc.calibration.float_run import inner_run
 from lepton_cc.ir.builder import GraphBuilder
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.graph import Graph
 from lepton_cc.ir.ops.matmul import MatMul
+from lepton_cc.ir.ops.reduce import Softmax
+from lepton_cc.ir.rewrite import Statistics
+from lepton_cc.ir.tensor import Array
 from lepton_cc.ir.types import TensorType
 from lepton_cc.passes.quantize.activation_parameters import Interval
 from lepton_cc.passes.quantize.insert_quantization import InsertQuantization
@@ -66,3 +71,25 @@ def test_few_samples_choose_nothing_and_more_do(monkeypatch: pytest.MonkeyPatch)
     many = [calibration_data(network(), {"x": x}) for x in (flat, samples(160, DEPTH))]
     chosen = [chosen_damping(network(), one, insertion, correct_bias=True) for one in many]
     assert chosen == [1.0, 0.003]
+
+
+def test_what_softmax_reads_is_judged() -> None:
+    """Of two graphs that differ where softmax does not look, and where it does."""
+    builder = GraphBuilder("classes", ["x"])
+    x = builder.input("x", TensorType(DType.F32, (1, 3)))
+    classes = builder.finish([builder.emit(Softmax(1), x, name="classes")], ["y"])
+    assert judged(classes) == (Judged(classes.inputs[0], 1),)
+    insertion = InsertQuantization(WeightScheme.W8A8, {"x": Interval(-100, 100)})
+    quantized = insertion.run(classes, Statistics())
+    (found,) = judged(quantized)
+    assert found.value.name == "x.dequantized"
+    data = calibration_data(classes, {"x": np.asarray([[0, -3, -60]], np.float32)})
+
+    def error(*logits: float) -> float:
+        def logit_run(sample: Mapping[str, Array]) -> Mapping[str, Array]:
+            return {"x.dequantized": np.asarray([logits], np.float32)}
+
+        return output_error(classes, lambda sample: sample, quantized, logit_run, data)
+
+    assert error(0, -3, -90) == 0
+    assert error(0, -4, -60) == pytest.approx(1 / (9 + 16**2))
