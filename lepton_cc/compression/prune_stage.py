@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from lepton_cc.codegen.costs import num_macs
 from lepton_cc.compression.stage import StageContext, StageResult, StageTable
 from lepton_cc.ir.diagnostics import Code, Diagnostic
 from lepton_cc.ir.dtype import DType
@@ -63,6 +64,8 @@ class PruneStage:
 
     def _notes(self, result: PruneResult, found: Mapping[str, LayerSaving]) -> list[Diagnostic]:
         notes = [Diagnostic(Code.CHECK_FAILED, one.note) for one in found.values() if one.note]
+        if result.note:
+            notes.append(Diagnostic(Code.CHECK_FAILED, result.note))
         if result.fit is not None and result.fit.reason:
             message = f"the pruned model was not fitted as a whole: {result.fit.reason}"
             notes.append(Diagnostic(Code.CHECK_FAILED, message))
@@ -92,10 +95,9 @@ class PruneStage:
 
 
 def _totals(graph: Graph) -> tuple[int, int]:
-    """Weights of the layers, and multiply-accumulates as dense ones."""
+    """Weights of the layers, and all multiply-accumulates as dense ones."""
     layers = prunable_layers(graph)
-    macs = sum(layer.op.result.type.num_elements * layer.num_rows for layer in layers)
-    return sum(layer.weights.size for layer in layers), macs
+    return sum(layer.weights.size for layer in layers), sum(map(num_macs, graph.ops))
 
 
 def _fields(layer: PrunedLayer, saving: LayerSaving | None) -> Mapping[str, object]:

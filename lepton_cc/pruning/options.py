@@ -18,7 +18,8 @@ class PruneOptions:
 
     sparsity: the share of all prunable weights that goes (n:m takes its own of each layer that it
     fits), or of the channels or heads. channels, heads: whole channels, or whole attention heads;
-    `pattern` is not looked at then.
+    `pattern` is not looked at then. arena: of channels, those first without which the arena is
+    smaller by the share.
     keep: names of layers that stay as they are. fit: how the whole model is fitted to the original
     one's outputs afterwards; None: it is not.
     """
@@ -27,6 +28,7 @@ class PruneOptions:
     pattern: Pattern = UNSTRUCTURED
     channels: bool = False
     heads: bool = False
+    arena: bool = False
     keep: tuple[str, ...] = ()
     fit: FitOptions | None = None
 
@@ -34,7 +36,8 @@ class PruneOptions:
     def title(self) -> str:
         """What is done, as users write it."""
         if self.channels or self.heads:
-            return f"{'channels' if self.channels else 'heads'}:{self.sparsity:g}"
+            units = "channels-arena" if self.arena else "channels"
+            return f"{units if self.channels else 'heads'}:{self.sparsity:g}"
         if self.pattern.share is not None:
             return self.pattern.name
         return f"{self.pattern.name}:{self.sparsity:g}"
@@ -61,7 +64,7 @@ class PruneResult:
 
     `sensitivities` are what a global budget was divided by; empty where there was none. `kept`
     holds the channels that stayed, by the names of values that lost some. `fit` is the one of the
-    whole model, if it was asked for.
+    whole model, if it was asked for. `note`: what was asked for and could not be had, if anything.
     """
 
     prepared: Graph
@@ -70,6 +73,7 @@ class PruneResult:
     sensitivities: tuple[Sensitivity, ...] = ()
     kept: Mapping[str, Array] = field(default_factory=dict)
     fit: OutputFit | None = None
+    note: str = ""
 
     @property
     def sparsity(self) -> float:
@@ -79,7 +83,7 @@ class PruneResult:
 
 
 def read_options(text: str, fit: FitOptions | None = None) -> PruneOptions:
-    """Options from `unstructured:0.5`, `2:4`, `blocks-1x16:0.75`, `channels:0.3` or `heads:0.25`.
+    """Options from `unstructured:0.5`, `2:4`, `blocks-1x16:0.75`, `channels:0.3`, `heads:0.25` ...
 
     Raises:
         UsageError: it is none of them.
@@ -90,13 +94,15 @@ def read_options(text: str, fit: FitOptions | None = None) -> PruneOptions:
     name, _, number = text.rpartition(":")
     pattern = named_pattern(name)
     if re.fullmatch(r"0?\.\d*[1-9]\d*", number):
-        if name == "channels":
-            return PruneOptions(float(number), channels=True, fit=fit)
+        if name in ("channels", "channels-arena"):
+            return PruneOptions(
+                float(number), channels=True, arena=name == "channels-arena", fit=fit
+            )
         if name == "heads":
             return PruneOptions(float(number), heads=True, fit=fit)
         if pattern is not None:
             return PruneOptions(float(number), pattern, fit=fit)
     raise UsageError(
         f"{text!r} says no way to prune: "
-        "unstructured:0.5, 2:4, blocks-1x16:0.75, channels:0.3, heads:0.25"
+        "unstructured:0.5, 2:4, blocks-1x16:0.75, channels:0.3, channels-arena:0.3, heads:0.25"
     )

@@ -66,7 +66,7 @@ def prune_prepared(
         raise UsageError(f"sparsity={options.sparsity} is not between 0 and 1")
     some = thinned(data, _NUM_SAMPLES)
     if options.channels:
-        result = prune_channels(prepared, some, options.sparsity, options.keep)
+        result = prune_channels(prepared, some, options.sparsity, options.keep, arena=options.arena)
     elif options.heads:
         result = prune_heads(prepared, some, options.sparsity, options.keep)
     else:

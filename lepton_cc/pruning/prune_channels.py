@@ -29,6 +29,7 @@ from lepton_cc.passes.prune.remove_channels import (
     removed_outputs,
     without_units,
 )
+from lepton_cc.pruning.arena_levels import ArenaLevels, arena_bytes, levels_for_arena
 from lepton_cc.pruning.options import PrunedLayer, PruneResult
 from lepton_cc.reconstruction.layers import reconstruct_layers
 from lepton_cc.reconstruction.thinned import thinned
@@ -36,7 +37,8 @@ from lepton_cc.reconstruction.thinned import thinned
 # No group loses more than this multiple of the wanted share: many tensors shrink rather than few
 # to nothing.
 _MOST_OF_SHARE, _MOST = 5 / 3, 0.9
-# Channels go so many at a time from groups of so many or more: what is left fills vectors.
+# Channels go so many at a time from groups of so many or more: what is left fills vectors. Peaks
+# of memory are met by half as many.
 _GRANULES = ((32, 8), (16, 4), (0, 1))
 # Samples on which the output is compared.
 _NUM_COMPARED = 128
@@ -44,10 +46,11 @@ _NUM_COMPARED = 128
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """A group, and its units in the order of removal."""
+    """A group, and its units in the order of removal; `is_fine`: by half as many as else."""
 
     group: ChannelGroup
     units: tuple[int, ...]
+    is_fine: bool = False
 
     @property
     def name(self) -> str:
@@ -60,7 +63,8 @@ class _Order:
         count = len(self.group.units)
         if self.group.axes:
             return 1
-        return next(g for least, g in _GRANULES if count >= least and count % g == 0)
+        whole = next(g for least, g in _GRANULES if count >= least and count % g == 0)
+        return max(1, whole // 2) if self.is_fine else whole
 
     def levels(self, share: float) -> tuple[float, ...]:
         """The shares of the group that may go, if `share` of all channels are to."""
@@ -75,9 +79,16 @@ class _Order:
 
 
 def prune_channels(
-    prepared: Graph, data: CalibrationData, share: float, keep: tuple[str, ...]
+    prepared: Graph,
+    data: CalibrationData,
+    share: float,
+    keep: tuple[str, ...],
+    *,
+    arena: bool = False,
 ) -> PruneResult:
     """Removes a share of all channels that layers make.
+
+    arena: first those without which the arena is smaller by that share.
 
     Raises:
         Refused: all channels are bound to the interface or to ops that cannot lose them.
@@ -89,7 +100,7 @@ def prune_channels(
             "no channels of the model can be removed",
             hint="prune single weights or blocks of them",
         )
-    return _without_share(prepared, data, share, keep, groups)
+    return _without_share(prepared, data, share, keep, groups, arena=arena)
 
 
 def prune_heads(
@@ -119,16 +130,21 @@ def _without_share(
     share: float,
     keep: tuple[str, ...],
     groups: Sequence[ChannelGroup],
+    *,
+    arena: bool = False,
 ) -> PruneResult:
     """Removes a share of all units, those of each group for each layer that makes them."""
     moments = _reader_moments(prepared, groups, data)
     layers = {layer.name: layer for layer in prunable_layers(prepared)}
     orders = [
-        _Order(group, removal_order(group, [layers[name] for name in group.readers], moments))
+        _Order(
+            group, removal_order(group, [layers[name] for name in group.readers], moments), arena
+        )
         for group in groups
     ]
     sensitivities = _sensitivities(prepared, orders, moments, data, share)
-    shares = allocate(sensitivities, share)
+    first = _for_arena(prepared, orders, sensitivities, share) if arena else None
+    shares = allocate(sensitivities, share, first.levels if first is not None else None)
     graph = prepared
     for order in orders:
         graph = _zeroed(graph, order, shares[order.name], moments)
@@ -146,7 +162,31 @@ def _without_share(
         )
         for layer in prunable_layers(graph)
     )
-    return PruneResult(prepared, graph, figures, sensitivities, kept_channels(removals))
+    note = "" if first is None else _arena_note(first, graph, share)
+    return PruneResult(prepared, graph, figures, sensitivities, kept_channels(removals), note=note)
+
+
+def _for_arena(
+    graph: Graph, orders: Sequence[_Order], sensitivities: Sequence[Sensitivity], share: float
+) -> ArenaLevels:
+    def narrowed(shares: Mapping[str, float]) -> Graph:
+        return without_units(
+            graph, [(order.group, order.gone(shares.get(order.name, 0.0))) for order in orders]
+        )
+
+    return levels_for_arena(sensitivities, share, narrowed)
+
+
+def _arena_note(first: ArenaLevels, graph: Graph, share: float) -> str:
+    """What became of the arena, if it is not what was asked for."""
+    after = min(first.bytes_after, arena_bytes(graph))
+    if after <= (1 - share) * first.bytes_before:
+        return ""
+    fall = 1 - after / first.bytes_before
+    return (
+        f"the arena falls by {fall:.0%} and not by {share:.0%}: "
+        "what is left of it is bound to channels that must stay"
+    )
 
 
 def _reader_moments(

@@ -20,15 +20,18 @@ class Sensitivity:
     levels: tuple[float, ...] = LEVELS
 
 
-def allocate(layers: Sequence[Sensitivity], sparsity: float) -> Mapping[str, float]:
+def allocate(
+    layers: Sequence[Sensitivity], sparsity: float, start: Mapping[str, int] | None = None
+) -> Mapping[str, float]:
     """The share of zeros of each layer, by name: together `sparsity` of all weights.
 
     Steps are taken where a weight costs the least error; only the last is taken in part. Optimal
     for convex errors up to that part.
+    start: the levels that layers have at least, by name; they may be more than `sparsity` alone.
     """
-    wanted = sparsity * sum(layer.num_weights for layer in layers)
-    level = dict.fromkeys((layer.name for layer in layers), 0)
-    shares = dict.fromkeys(level, 0.0)
+    level = dict.fromkeys((layer.name for layer in layers), 0) | dict(start or {})
+    shares = {layer.name: layer.levels[level[layer.name]] for layer in layers}
+    wanted = sum((sparsity - shares[layer.name]) * layer.num_weights for layer in layers)
     while wanted > 0:
         steps = [step for layer in layers for step in _steps(layer, level[layer.name])]
         if not steps:

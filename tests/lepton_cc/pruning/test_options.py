@@ -13,6 +13,7 @@ from lepton_cc.pruning.options import PruneOptions, read_options
         ("unstructured:0.5", PruneOptions(0.5, UNSTRUCTURED)),
         ("channels:.3", PruneOptions(0.3, channels=True)),
         ("heads:0.25", PruneOptions(0.25, heads=True)),
+        ("channels-arena:0.3", PruneOptions(0.3, channels=True, arena=True)),
         ("2:4", PruneOptions(0.5, Pattern(PatternKind.N_OF_M, 4, nonzeros=2))),
         ("1:4", PruneOptions(0.75, Pattern(PatternKind.N_OF_M, 4, nonzeros=1))),
         ("blocks-1x16:0.75", PruneOptions(0.75, Pattern(PatternKind.BLOCKS, 1, 16))),
