@@ -5,10 +5,10 @@
 
 Reads ../shared as `measure_quantization` does and prints the table of docs/quantization.md; every
 figure is of the ONNX file that `compress` makes, compiled by lepton-cc. Seconds are of one core's
-time; MiB are what compressing adds to the process at most. `--scheme` names one or more, with
-commas. `--mixed` adds a row for each method with layers that keep 8 bits. `--memory` prints instead
-what calibrating on all of ic_train_subset adds to the process, in MiB; `--language-model` what
-blocks do to stories260k.
+time. `--model` is a name or a part of one; `--scheme` names one or more, with commas. `--mixed`
+adds a row for each method with layers that keep 8 bits. `--memory` prints instead what calibrating
+on all of ic_train_subset adds to the process, in MiB; `--language-model` what blocks do to
+stories260k.
 """
 
 import argparse
@@ -41,15 +41,12 @@ def measure(
     known, seen = (x.reshape(-1, *port.type.dims) for x in (known, seen))
     flat = seen.reshape(len(seen), -1)
     floats = _outputs(model.run, port.name, seen)
-    print(
-        f"| {task.name} | float | {task.score(flat, floats, labels):.2f} | - | - | - |", flush=True
-    )
+    print(f"| {task.name} | float | {task.score(flat, floats, labels):.2f} | - | - |", flush=True)
     for scheme, method, budget in itertools.product(schemes, methods, dict.fromkeys((None, mixed))):
-        before = _forget_peak()
         start = time.process_time()
         stage = QuantizeStage(QuantizationOptions(scheme, rounding=method, mixed=budget))
         done = compress(task.path, {port.name: known}, (stage,))
-        seconds, added = time.process_time() - start, _peak() - before
+        seconds = time.process_time() - start
         assert done.model is not None
         compiled = lepton_cc.compile(
             onnx.load_from_string(done.model), target="host", require_integer=True
@@ -59,7 +56,7 @@ def measure(
         form = f"{scheme.value} {method.value}{'' if budget is None else ' mixed'}"
         print(
             f"| {task.name} | {form} | {score:.2f} |"
-            f" {_decibels(floats, outputs):.1f} | {seconds:.0f} | {added:.0f} |",
+            f" {_decibels(floats, outputs):.1f} | {seconds:.0f} |",
             flush=True,
         )
 
@@ -144,7 +141,7 @@ def _cross_entropy(found: Array, tokens: Array) -> float:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--model", default="", help="part of a model's name")
+    parser.add_argument("--model", default="", help="its name, or part of one")
     parser.add_argument("--method", default="plain,gptq,adaround")
     parser.add_argument("--scheme", default="w4a8")
     parser.add_argument("--mixed", default="", help="such as 60%% or 30dB")
@@ -159,10 +156,11 @@ def main() -> None:
         measure_language_model()
         return
     mixed = WidthBudget.parse(arguments.mixed) if arguments.mixed else None
-    print("| model | form | accuracy or AUC, % | SQNR, dB | CPU s to make | MiB added |")
-    print("|---|---|---|---|---|---|")
+    print("| model | form | accuracy or AUC, % | SQNR, dB | CPU s to make |")
+    print("|---|---|---|---|---|")
     schemes = [WeightScheme(name) for name in arguments.scheme.split(",")]
-    for task in TASKS:
+    chosen = [task for task in TASKS if task.name == arguments.model]
+    for task in chosen or TASKS:
         if arguments.model in task.name:
             measure(task, schemes, methods, mixed)
 

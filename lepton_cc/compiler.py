@@ -170,7 +170,9 @@ def compile_model(
     quantized: QuantizedModel | None = None
     if options.quantization is not None:
         begin("quantize")
-        quantized = quantize(imported, options.quantization, observers)
+        quantized = quantize(
+            imported, options.quantization, observers, lambda words: progress(f"quantize: {words}")
+        )
     if quantized is not None:
         imported, observers = quantized.graph, continued(observers)
     begin("passes")

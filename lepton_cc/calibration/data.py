@@ -2,8 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -37,12 +37,16 @@ class Samples(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CalibrationData:
-    """Samples of all graph inputs; `sha256` is of the arrays that were used, empty if made up."""
+    """Samples of all graph inputs; `sha256` is of the arrays that were used, empty if made up.
+
+    watch: is told before each sample how many there were in this run.
+    """
 
     inputs: tuple[Value, ...]
     stacks: Mapping[str, Stack]
     num_samples: int
     sha256: str
+    watch: Callable[[int], None] = field(default=lambda number: None, compare=False)
 
     @property
     def is_made_up(self) -> bool:
@@ -53,13 +57,30 @@ class CalibrationData:
         """Every sample, by input name."""
         if self.is_made_up:
             generator = np.random.default_rng(MADE_UP_SEED)
-            for _ in range(self.num_samples):
+            for number in range(self.num_samples):
+                self.watch(number)
                 yield {value.name: made_up(value.type, generator) for value in self.inputs}
             return
         rows = {value.name: self.stacks[value.name].rows(self.num_samples) for value in self.inputs}
         shapes = {value.name: value.type.dims for value in self.inputs}
-        for _ in range(self.num_samples):
+        for number in range(self.num_samples):
+            self.watch(number)
             yield {name: next(row).reshape(shapes[name]) for name, row in rows.items()}
+
+
+def watched(data: CalibrationData, tell: Callable[[str], None]) -> CalibrationData:
+    """The same data; each per cent of each run through them is told in words."""
+    num_runs, last = 0, -1
+
+    def watch(number: int) -> None:
+        nonlocal num_runs, last
+        num_runs += number == 0
+        share = 100 * number // data.num_samples
+        if share != last:
+            last = share
+            tell(f"run {num_runs}, sample {number:,} of {data.num_samples:,}")
+
+    return replace(data, watch=watch)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Post-training quantization: a float graph and samples in, a quantized graph and a record out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from lepton_cc.calibration.channel_sizes import channel_sizes
@@ -11,6 +11,7 @@ from lepton_cc.calibration.data import (
     CalibrationSource,
     calibration_data,
     made_up_data,
+    watched,
 )
 from lepton_cc.calibration.layer_schemes import LayerScheme, named_layers
 from lepton_cc.calibration.method import Method
@@ -167,11 +168,14 @@ def continued(observers: Sequence[Observer]) -> tuple[Observer, ...]:
 
 
 def quantize(
-    imported: Graph, options: QuantizationOptions, observers: Sequence[Observer] = ()
+    imported: Graph,
+    options: QuantizationOptions,
+    observers: Sequence[Observer] = (),
+    progress: Callable[[str], None] = lambda words: None,
 ) -> QuantizedModel | None:
     """Prepares a float graph, runs it on the samples, and puts in scales and integer weights.
 
-    None: quantization was optional, and there is nothing to do.
+    None: quantization was optional, and there is nothing to do. progress: is told how far it is.
 
     Raises:
         Refused: the model is quantized already or has nothing to quantize, or the data do not fit.
@@ -183,7 +187,7 @@ def quantize(
         data = made_up_data(imported)
     else:
         data = calibration_data(imported, options.source)
-    return _quantized(imported, data, options, observers)
+    return _quantized(imported, watched(data, progress), options, observers)
 
 
 def quantize_prepared(

@@ -6,8 +6,10 @@ each layer, so that a model can be judged (`lepton eval`) and made again otherwi
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 
-from lepton_cc.calibration.data import CalibrationSource, calibration_data
+from lepton_cc.calibration.data import CalibrationSource, calibration_data, watched
 from lepton_cc.calibration.quantize import continued
 from lepton_cc.compression.result import CompletedStage, Compression
 from lepton_cc.compression.stage import Stage, StageContext
@@ -28,7 +30,7 @@ def compress(
     *,
     dims: Mapping[str, int] | None = None,
     observers: tuple[Observer, ...] = (),
-    progress: Callable[[str], None] | None = None,
+    progress: Callable[[str], None] = lambda words: None,
 ) -> Compression:
     """Runs the stages on a float model and writes what they leave as ONNX.
 
@@ -46,10 +48,10 @@ def compress(
     graph = original
     completed: list[CompletedStage] = []
     for stage in stages:
-        if progress is not None:
-            progress(stage.name)
+        progress(stage.name)
         start = time.perf_counter()
-        result = stage.run(graph, context)
+        seen = watched(samples, partial(_tell, progress, stage.name))
+        result = stage.run(graph, replace(context, data=seen))
         completed.append(CompletedStage(stage.name, result, time.perf_counter() - start))
         graph = result.graph
     content, problems = _exported(graph)
@@ -63,6 +65,10 @@ def compress(
         content,
         problems,
     )
+
+
+def _tell(progress: Callable[[str], None], stage: str, words: str) -> None:
+    progress(f"{stage}: {words}")
 
 
 def _exported(graph: Graph) -> tuple[bytes | None, tuple[Diagnostic, ...]]:

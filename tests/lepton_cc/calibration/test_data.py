@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lepton_cc.calibration.data import calibration_data, made_up_data
+from lepton_cc.calibration.data import calibration_data, made_up_data, watched
 from lepton_cc.ir.diagnostics import Code, Refused
 from lepton_cc.ir.graph import Graph
 from lepton_cc.ir.parser import parse_graph
@@ -114,3 +114,13 @@ def test_made_up_samples_are_the_same_each_time() -> None:
     for one, other in zip(first, second, strict=True):
         np.testing.assert_array_equal(one["a"], other["a"])
         np.testing.assert_array_equal(one["b"], other["b"])
+
+
+def test_each_run_through_the_samples_is_told() -> None:
+    told: list[str] = []
+    data = watched(calibration_data(ONE, {"x": _numbers(250, 1, 3)}), told.append)
+    for _ in range(2):
+        assert len(list(data.samples())) == 250
+    assert len(told) == 200
+    assert told[0] == "run 1, sample 0 of 250"
+    assert told[-1] == "run 2, sample 248 of 250"

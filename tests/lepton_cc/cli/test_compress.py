@@ -10,6 +10,8 @@ import pytest
 from onnx import TensorProto, helper
 
 import lepton_cc
+from lepton_cc.compression.compress import compress
+from lepton_cc.compression.quantize_stage import QuantizeStage
 from lepton_cc.ir.interpreter import interpret
 from lepton_cc.ir.lir_file import read_lir
 from lepton_cc.levels import LEVELS, OptLevel
@@ -132,6 +134,14 @@ def test_what_onnx_cannot_say_is_named_and_the_rest_written(tmp_path: Path) -> N
     ]
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["problems"]
+
+
+def test_progress_is_told(project_root: Path, data: Path) -> None:
+    told: list[str] = []
+    stage = QuantizeStage()
+    compress(project_root / "models" / "digits_cnn.onnx", data, (stage,), progress=told.append)
+    assert told[0] == "quantize"
+    assert told[1] == f"quantize: run 1, sample 0 of {NUM_SAMPLES}"
 
 
 @pytest.mark.parametrize("options", [(), ("--smooth",)])
