@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from lepton_cc.codegen.npu.cascade import STRIPED, Cascade, Surroundings, candidates, chained_input
+from lepton_cc.codegen.npu.cycles import ceil_div
 from lepton_cc.codegen.npu.layers import ConvLayer, Layer, map_shape
 from lepton_cc.codegen.npu.layout import assign_layouts
 from lepton_cc.codegen.npu.machine import RATE_UNIT, Machine
@@ -201,7 +202,7 @@ class _Search:
             if better is None:
                 break
             best = better
-        best = self._with_staged_weights(best)
+        best = self._with_more_rows(self._with_staged_weights(best))
         return Shape(
             self._layers, self._border, best.cascades, self._spilled_bytes, best.peak_bytes
         )
@@ -237,6 +238,27 @@ class _Search:
         )
         better = trial.peak_bytes <= self._budget and trial.cycles < known.cycles
         return trial if better else known
+
+    def _with_more_rows(self, known: _Trial) -> _Trial:
+        """Fewer stripes of single layers whose weights each one loads, where the peak stays."""
+        if known.peak_bytes > self._budget:
+            return known
+        for cascade in known.cascades:
+            layer = self._layers[cascade.first]
+            if cascade.first < cascade.last or cascade.stages:
+                continue
+            if not reloaded_layers(self._machine, (layer,)):
+                continue
+            for stripes in range(2, ceil_div(layer.shape.height, cascade.rows)):
+                rows = ceil_div(layer.shape.height, stripes)
+                larger = dataclasses.replace(cascade, rows=rows)
+                trial = self._trial(
+                    tuple(larger if one == cascade else one for one in known.cascades)
+                )
+                if trial.peak_bytes <= known.peak_bytes and trial.cycles < known.cycles:
+                    known = trial
+                    break
+        return known
 
     def _streaming(self) -> tuple[Cascade, ...]:
         """A cascade of its own for each layer that reads or makes a spilled value."""

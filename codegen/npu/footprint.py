@@ -1,6 +1,7 @@
 """The bytes that a packet reads and writes, as the smallest intervals around each operand."""
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import NamedTuple
 
 from lepton_cc.codegen.npu.isa.assemble import Packet
@@ -8,6 +9,7 @@ from lepton_cc.codegen.npu.isa.packets import Epilogue, Opcode
 from lepton_cc.codegen.npu.isa.regions import INTERNAL, NUM_REGIONS, Address, Region
 
 _TABLE_BYTES = 256
+_COUNTS = ("count1", "count2", "count3")
 
 
 class Access(NamedTuple):
@@ -32,6 +34,24 @@ def _interval(address: Address, size: int, *, write: bool = False) -> Access:
     return Access(address.region, address.offset, address.offset + size, write)
 
 
+class _MapNames(NamedTuple):
+    """Names of a map's fields."""
+
+    address: str
+    row_stride: str
+    pixel_stride: str
+    ring_rows: str
+    ring_start: str
+    height: str
+    width: str
+    channels: str
+
+
+@cache
+def _map_names(prefix: str) -> _MapNames:
+    return _MapNames(*(f"{prefix}_{name}" for name in _MapNames._fields))
+
+
 def _map(
     packet: Packet,
     prefix: str,
@@ -41,15 +61,16 @@ def _map(
 ) -> Iterator[Access]:
     """The rows from the first to the last; of a ring two parts where it wraps."""
     rows, columns, channels = sizes
-    stride = packet.integer(f"{prefix}_row_stride")
-    row_bytes = (columns - 1) * packet.integer(f"{prefix}_pixel_stride") + channels
-    address = packet.address(f"{prefix}_address")
-    ring = packet.integer(f"{prefix}_ring_rows")
+    names = _map_names(prefix)
+    stride = packet.integer(names.row_stride)
+    row_bytes = (columns - 1) * packet.integer(names.pixel_stride) + channels
+    address = packet.address(names.address)
+    ring = packet.integer(names.ring_rows)
     if not ring:
         if rows > 0:
             yield _interval(address, (rows - 1) * stride + row_bytes, write=write)
         return
-    start = packet.integer(f"{prefix}_ring_start")
+    start = packet.integer(names.ring_start)
     before_wrap = min(rows, ring - start)
     for first, count in ((start, before_wrap), (0, rows - before_wrap)):
         if count > 0:
@@ -58,9 +79,8 @@ def _map(
 
 
 def _sizes(packet: Packet, prefix: str) -> tuple[int, int, int]:
-    names = (f"{prefix}_height", f"{prefix}_width", f"{prefix}_channels")
-    height, width, channels = (packet.integer(name) for name in names)
-    return height, width, channels
+    names, get = _map_names(prefix), packet.integer
+    return get(names.height), get(names.width), get(names.channels)
 
 
 def _table(packet: Packet) -> tuple[Access, ...]:
@@ -128,8 +148,10 @@ def _dma_side(packet: Packet, name: str, *, write: bool) -> Access:
     get = packet.integer
     low = high = 0
     for loop in (1, 2, 3):
-        reach = (get(f"count{loop}") - 1) * get(f"{name}_stride{loop}")
-        low, high = low + min(reach, 0), high + max(reach, 0)
+        count = get(_COUNTS[loop - 1])
+        if count > 1:
+            reach = (count - 1) * get(f"{name}_stride{loop}")
+            low, high = low + min(reach, 0), high + max(reach, 0)
     address = packet.address(name)
     first = address.offset + low
     end = address.offset + high + get("run_bytes")

@@ -5,6 +5,7 @@
 
 import abc
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -30,6 +31,7 @@ class MapShape:
         return self.height * self.width * self.channels
 
 
+@lru_cache(maxsize=4096)
 def map_shape(type_: TensorType) -> MapShape:
     """The map of a value: the last dimension is channels, the one before columns, the rest rows.
 

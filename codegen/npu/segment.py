@@ -20,6 +20,7 @@ from lepton_cc.codegen.npu.isa.regions import INTERNAL, Address, Region
 from lepton_cc.codegen.npu.isa.registers import ABI_MAJOR, ABI_MINOR, Capability, Counter
 from lepton_cc.codegen.npu.layers import ConvLayer, Layer
 from lepton_cc.codegen.npu.layout import assign_layouts
+from lepton_cc.codegen.npu.least_cycles import least_cycles
 from lepton_cc.codegen.npu.machine import Machine
 from lepton_cc.codegen.npu.packet_terms import PacketTerms
 from lepton_cc.codegen.npu.place import Places, place
@@ -216,6 +217,9 @@ def _variants(tools: _Tools, shape: Shape, staging: Staging) -> Iterator[Segment
         ).schedule(shape.cascades)
         for coding in Coding
     ]
+    if len(schedules[0].tasks) > _MANY_PACKETS:
+        tilings = tools.store.tilings
+        schedules = [min(schedules, key=lambda one: least_cycles(machine, tilings, one))]
     plain = [_assembled(tools, shape, schedule, prefetch=False) for schedule in schedules]
     yield from plain
     best = min(plain, key=lambda segment: segment.rank(machine))

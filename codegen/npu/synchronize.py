@@ -7,7 +7,6 @@ counter for each direction is enough, and waits point backwards in the stream: n
 that runs far ahead waits for the other to take its tokens, of which a counter holds 255.
 """
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 
 from lepton_cc.codegen.npu.footprint import Access, footprint
@@ -47,7 +46,7 @@ def synchronize(packets: Sequence[Packet]) -> list[Packet]:
         waits[number] |= token
         signals[other] |= token
     return [
-        dataclasses.replace(packet, wait=wait, signal=signal)
+        Packet(packet.opcode, packet.fields, packet.layer, wait, signal)
         for packet, wait, signal in zip(packets, waits, signals, strict=True)
     ]
 

@@ -14,13 +14,16 @@ from lepton_cc.codegen.npu.cascade import (
 )
 from lepton_cc.codegen.npu.choose_cascades import choose_shapes
 from lepton_cc.codegen.npu.coding import SliceStore
+from lepton_cc.codegen.npu.isa.family import member
 from lepton_cc.codegen.npu.isa.regions import Address, Region
 from lepton_cc.codegen.npu.isa.registers import Counter
 from lepton_cc.codegen.npu.layers import Layer, map_shape
+from lepton_cc.codegen.npu.machine import native
 from lepton_cc.codegen.npu.order import chained_order
 from lepton_cc.codegen.npu.schedule import Border, TileMaker
 from lepton_cc.codegen.npu.select import select
 from lepton_cc.codegen.npu.spill import SPILL_REGION, spill, spillable
+from lepton_cc.codegen.npu.systems.loader import load_system
 from lepton_cc.ir.graph import Value
 from tests.codegen.npu.random_streams import machine_of
 from tests.codegen.npu.run_segment import assert_runs_as_interpreted
@@ -245,3 +248,16 @@ def test_what_finds_room_after_all_is_not_spilled() -> None:
     assert max(fewer.peak_bytes, more.peak_bytes) <= 16000
     names = [{value.name for value in (*s.border.inputs, *s.border.outputs)} for s in (fewer, more)]
     assert names[0] < names[1]
+
+
+def test_a_layer_that_streams_takes_as_many_rows_as_find_room() -> None:
+    """Each stripe loads the weights again; the peak is in other layers."""
+    net = Network()
+    x = net.input(1, 32, 32, 32)
+    total = net.add(net.conv(net.conv(x, 16), 32), x)
+    graph = net.finish(net.conv(net.conv(total, 16), 16, stride=2))
+    machine = native(64, load_system("u55-sram", member(64))).with_spm(40 * 1024)
+    segment = assert_runs_as_interpreted(graph, machine)
+    first = segment.shape.cascades[0]
+    assert (first.first, first.last) == (0, 0)
+    assert first.rows > 4

@@ -96,6 +96,16 @@ def test_a_sum_takes_the_place_of_the_residual() -> None:
     assert places_of(net, y).plan.arena_bytes < 3 * x.type.size_bytes
 
 
+def test_slices_of_a_sum_take_the_place_of_the_residual() -> None:
+    """Weights come in several slices, each of which stores the channels that it reads."""
+    net = Network()
+    x = net.input(1, 16, 16, 96)
+    graph = net.finish(net.add(net.conv(net.conv(x, 8, (1, 1)), 96), x))
+    segment = assert_runs_as_interpreted(graph, crowded(64))
+    assert len([task for task in segment.schedule.tasks if isinstance(task, ComputeTask)]) > 4
+    assert segment.places.plan.arena_bytes < 16 * 16 * (96 + 96)
+
+
 def test_an_operand_that_is_read_later_stays() -> None:
     net = Network()
     x = net.input(1, 16, 16, 8)
