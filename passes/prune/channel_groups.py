@@ -12,8 +12,9 @@ from lepton_cc.ir.graph import Graph, Op, Value
 from lepton_cc.ir.op_kind import Trait
 from lepton_cc.ir.ops.constant import Constant
 from lepton_cc.ir.ops.conv import Conv
-from lepton_cc.ir.ops.movement import Concat, Reshape
+from lepton_cc.ir.ops.movement import Concat, Pad, Reshape
 from lepton_cc.ir.ops.pool import AveragePool, MaxPool
+from lepton_cc.ir.ops.reduce import Reduce
 from lepton_cc.passes.prune.contraction_weights import prunable_layers
 
 _Node = tuple[Value, int]
@@ -159,4 +160,8 @@ def _keeps_channels(op: Op, given: list[Value]) -> bool:
         return bool(dims) and last == width and width % dims[-1] == 0
     alike = all(value.type.rank and value.type.dims[-1] == width for value in given)
     known = isinstance(op.kind, AveragePool | MaxPool) or Trait.POINTWISE in op.kind.traits
+    if isinstance(op.kind, Reduce):
+        known = given[0].type.rank - 1 not in op.kind.axes
+    if isinstance(op.kind, Pad):
+        known = op.kind.low[-1] == op.kind.high[-1] == 0
     return bool(width and given) and alike and known and len(op.results) == 1

@@ -12,8 +12,9 @@ from lepton_cc.ir.interpreter import interpret
 from lepton_cc.ir.ops.conv import Conv
 from lepton_cc.ir.ops.elementwise import Binary
 from lepton_cc.ir.ops.matmul import MatMul
-from lepton_cc.ir.ops.movement import Concat
+from lepton_cc.ir.ops.movement import Concat, Pad
 from lepton_cc.ir.ops.pointwise_functions import BinaryFunction
+from lepton_cc.ir.ops.reduce import Reduce, ReduceFunction
 from lepton_cc.ir.ops.topk import TopK
 from lepton_cc.ir.ops.window import Window
 from lepton_cc.ir.rewrite import Statistics
@@ -179,3 +180,24 @@ def test_channels_that_an_op_of_two_results_reads_stay() -> None:
     best, _ = build.add(TopK(1, 0), (made,))
     read = build.emit(MatMul(), made, weights[1], name="read")
     assert not channel_groups(build.finish([best, read], ["best", "read"]))
+
+
+def test_channels_leave_through_global_pools_and_padding() -> None:
+    random = np.random.default_rng(10)
+    build = GraphBuilder("pooled", [])
+    x = build.input("x", TensorType(DType.F32, (1, 4, 4, 3)))
+    first, last = (random.normal(size=s).astype(np.float32) for s in ((1, 1, 3, 6), (6, 2)))
+    last[1::2] = 0.0
+    made = build.emit(Conv(_POINT), x, build.constant(first), name="made")
+    padded = build.emit(Pad((0, 1, 1, 0), (0, 1, 1, 0)), made)
+    pooled = build.emit(Reduce(ReduceFunction.MEAN, (1, 2), keep_dims=False), padded)
+    read = build.emit(MatMul(), pooled, build.constant(last), name="read")
+    graph = build.finish([read], ["y"])
+    (group,) = channel_groups(graph)
+    smaller = without_units(graph, [(group, (1, 3, 5))])
+    verify(smaller)
+    assert [layer.weights.shape for layer in prunable_layers(smaller)] == [(1, 1, 3, 3), (3, 2)]
+    inputs = {"x": random.normal(size=(1, 4, 4, 3)).astype(np.float32)}
+    np.testing.assert_allclose(
+        interpret(smaller, inputs)["y"], interpret(graph, inputs)["y"], rtol=1e-5, atol=1e-6
+    )
