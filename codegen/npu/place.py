@@ -198,7 +198,7 @@ def step_permissions(
         return cascade_overlaps(tasks, layouts), []
     if isinstance(task, ComputeTask) and _is_whole(task):
         return _overlaps(task.layer, layouts), _in_place(step, task.layer, layouts)
-    if isinstance(task, ComputeTask) and _are_all_slices(tasks):
+    if isinstance(task, ComputeTask) and _are_all_slices(task.layer, tasks):
         # Each slice reads the channels of the residual that it stores, and no other does.
         return [], _in_place(step, task.layer, layouts)
     return [], []
@@ -217,15 +217,15 @@ def _is_whole(task: ComputeTask) -> bool:
     return outputs and (task.rows.first, task.rows.end) == (0, shape.height)
 
 
-def _are_all_slices(tasks: Sequence[Task]) -> bool:
-    """Whether the tasks of a step are slices of a layer, each of all rows, and make all of it."""
+def _are_all_slices(layer: Layer, tasks: Sequence[Task]) -> bool:
+    """Whether the tasks of a step are slices of the layer, each of all rows, and make all of it."""
     made = 0
     for task in tasks:
         assert isinstance(task, ComputeTask)
-        if (task.rows.first, task.rows.end) != (0, task.layer.shape.height):
+        if (task.rows.first, task.rows.end) != (0, layer.shape.height):
             return False
         made += task.end_output - task.first_output
-    return made == tasks[0].layer.shape.channels
+    return made == layer.shape.channels
 
 
 def _owns_buffer(layout: MapLayout) -> bool:
