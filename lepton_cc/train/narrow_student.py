@@ -5,7 +5,7 @@ that the student can be taught what the original has there, and not only what it
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lepton_cc.calibration.data import CalibrationData, calibration_data
 from lepton_cc.calibration.float_run import inner_run
@@ -23,6 +23,7 @@ from lepton_cc.passes.prune.remove_channels import (
     removed_outputs,
     without_units,
 )
+from lepton_cc.passes.prune.second_order import relative_error
 from lepton_cc.reconstruction.layers import reconstruct_layers
 
 _NUM_SHARES = 32
@@ -46,8 +47,8 @@ def total_macs(graph: Graph) -> int:
 def narrow_student(graph: Graph, samples: Mapping[str, Array], share: float) -> Student:
     """The graph with at most `share` of its multiply-adds, what reads fewer channels solved for.
 
-    Every group that may lose channels loses the same share of them: first those that one layer
-    makes, then, if that is not enough, all.
+    First those channels go that one layer makes, then, if that is not enough, any: each time where
+    the least share of what readers give is lost for a multiply-add.
 
     Raises:
         Refused: so many channels cannot go.
@@ -56,16 +57,12 @@ def narrow_student(graph: Graph, samples: Mapping[str, Array], share: float) -> 
     inside = tuple(group for group in groups if len(group.layers) == 1)
     most = share * total_macs(graph)
     for chosen, largest in ((inside, _MOST_INSIDE), (groups, 1.0)):
-        for number in range(1, _NUM_SHARES):
-            gone = number / _NUM_SHARES
-            if not chosen or gone > largest:
-                break
-            counts = [min(round(gone * len(g.units)), len(g.units) - 1) for g in chosen]
-            # Its size is the same, whichever channels go.
-            removals = [(g, range(n)) for g, n in zip(chosen, counts, strict=True)]
-            smaller = without_units(graph, removals)
-            if total_macs(smaller) <= most:
-                return _narrowed(graph, calibration_data(graph, samples), chosen, counts)
+        if not chosen:
+            continue
+        removal = _Removal(graph, calibration_data(graph, samples), chosen)
+        counts = removal.counts(most, largest)
+        if counts is not None:
+            return removal.narrowed(counts)
     raise refuse(
         Code.UNSUPPORTED_FORM,
         f"no removal of channels leaves {share:.0%} of the multiply-adds",
@@ -73,28 +70,78 @@ def narrow_student(graph: Graph, samples: Mapping[str, Array], share: float) -> 
     )
 
 
-def _narrowed(
-    graph: Graph, data: CalibrationData, groups: Sequence[ChannelGroup], counts: Sequence[int]
-) -> Student:
-    """The graph without so many channels of each group, those that are missed least."""
-    layers = {layer.name: layer for layer in prunable_layers(graph)}
-    readers = {name: layers[name] for group in groups for name in group.readers}
-    moments = {name: LayerMoments(layer) for name, layer in readers.items()}
-    run = inner_run(graph, [layer.op.inputs[0] for layer in readers.values()])
-    for sample in data.samples():
-        values = run(sample)
-        for name, layer in readers.items():
-            x = values[layer.op.inputs[0].name]
-            moments[name].observe(x, x)
-    narrowed = graph
-    gone = []
-    for group, count in zip(groups, counts, strict=True):
-        order = removal_order(group, [readers[name] for name in group.readers], moments)
-        gone.append(order[:count])
-        narrowed = _zeroed(narrowed, group, gone[-1], moments)
-    narrowed = reconstruct_layers(graph, narrowed, data).graph
-    removals = list(zip(groups, gone, strict=True))
-    return Student(without_units(narrowed, removals), kept_channels(removals))
+class _Removal:
+    """What may go of some groups of a graph's channels: in what order, and what is lost."""
+
+    def __init__(self, graph: Graph, data: CalibrationData, groups: Sequence[ChannelGroup]) -> None:
+        self._graph, self._data, self._groups = graph, data, groups
+        layers = {layer.name: layer for layer in prunable_layers(graph)}
+        self._readers = {name: layers[name] for group in groups for name in group.readers}
+        self._moments = {name: LayerMoments(layer) for name, layer in self._readers.items()}
+        run = inner_run(graph, [layer.op.inputs[0] for layer in self._readers.values()])
+        for sample in data.samples():
+            values = run(sample)
+            for name, layer in self._readers.items():
+                x = values[layer.op.inputs[0].name]
+                self._moments[name].observe(x, x)
+        self._orders = [
+            removal_order(group, [self._readers[name] for name in group.readers], self._moments)
+            for group in groups
+        ]
+
+    def counts(self, most: float, largest: float) -> list[int] | None:
+        """How many of each group go for at most so many multiply-adds; None if that cannot be.
+
+        largest: the share of a group that may go.
+        """
+        sizes = [len(group.units) for group in self._groups]
+        counts = [0] * len(sizes)
+        macs, losses = total_macs(self._graph), [0.0] * len(sizes)
+        while macs > most:
+            steps = []
+            for number, size in enumerate(sizes):
+                count = counts[number] + max(size // _NUM_SHARES, 1)
+                if count > min(round(largest * size), size - 1):
+                    continue
+                smaller = self._macs([*counts[:number], count, *counts[number + 1 :]])
+                if smaller < macs:
+                    loss = self._loss(number, count)
+                    price = (loss - losses[number]) / (macs - smaller)
+                    steps.append((price, number, count, smaller, loss))
+            if not steps:
+                return None
+            _, number, counts[number], macs, losses[number] = min(steps)
+        return counts
+
+    def _macs(self, counts: Sequence[int]) -> int:
+        """Those that are left, whichever channels go."""
+        pairs = zip(self._groups, map(range, counts), strict=True)
+        return total_macs(without_units(self._graph, tuple(pairs)))
+
+    def _loss(self, number: int, count: int) -> float:
+        """The sum of the shares that readers of a group lose with so many of its channels."""
+        group, total = self._groups[number], 0.0
+        for name in group.readers:
+            layer, hessian = self._readers[name], self._moments[name].hessian
+            changed = removed_inputs(layer, hessian, group, self._orders[number][:count])
+            after = replace(
+                layer,
+                weights=changed[layer.op.inputs[1]],
+                bias=None if layer.bias is None else changed[layer.op.inputs[2]],
+            )
+            has_bias = layer.bias is not None
+            total += relative_error(layer.matrices, after.matrices, hessian, has_bias=has_bias)
+        return total
+
+    def narrowed(self, counts: Sequence[int]) -> Student:
+        """The graph without so many channels of each group, those that are missed least."""
+        narrowed = self._graph
+        gone = [order[:count] for order, count in zip(self._orders, counts, strict=True)]
+        for group, units in zip(self._groups, gone, strict=True):
+            narrowed = _zeroed(narrowed, group, units, self._moments)
+        narrowed = reconstruct_layers(self._graph, narrowed, self._data).graph
+        removals = list(zip(self._groups, gone, strict=True))
+        return Student(without_units(narrowed, removals), kept_channels(removals))
 
 
 def _zeroed(

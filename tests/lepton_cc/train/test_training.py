@@ -369,6 +369,30 @@ def test_a_smaller_student_is_distilled(torch: Any, project_root: Path, tmp_path
     assert abs(np.mean(right) - stage["accuracy"]) <= 0.03
 
 
+def test_channels_go_where_a_multiply_add_is_missed_least(torch: Any) -> None:
+    from lepton_cc.codegen.costs import num_macs
+    from lepton_cc.train.narrow_student import narrow_student, total_macs
+
+    builder, relu = GraphBuilder("three_layers"), Clamp(0.0, math.inf)
+    x = builder.input("x", TensorType(DType.F32, (1, 8)))
+    wide, last = normal(8, 32), normal(16, 4)
+    # Half of what the middle layer gives hardly counts, so that it can go for nothing.
+    last[8:] *= 1e-3
+    first = builder.emit(MatMul(), x, builder.constant(wide))
+    second = builder.emit(MatMul(), builder.emit(relu, first), builder.constant(normal(32, 16)))
+    y = builder.emit(MatMul(), builder.emit(relu, second), builder.constant(last))
+    graph = builder.finish((y,), ("y",))
+    samples = {"x": normal(64, 8)}
+    assert total_macs(graph) == 8 * 32 + 32 * 16 + 16 * 4
+    student = narrow_student(graph, samples, 0.66)
+    layers = [op for op in student.graph.ops if num_macs(op)]
+    assert [op.result.type.dims[-1] for op in layers] == [32, 8, 4]
+    smallest = narrow_student(graph, samples, 0.2)
+    assert total_macs(smallest.graph) <= 0.2 * total_macs(graph)
+    with pytest.raises(Refused, match="no removal of channels"):
+        narrow_student(graph, samples, 0.001)
+
+
 def test_gradients_are_those_of_the_coordinates(torch: Any) -> None:
     from lepton_cc.train.graph_module import GraphModule
     from lepton_cc.train.whitened_weights import WhitenedWeights
