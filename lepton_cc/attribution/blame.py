@@ -12,6 +12,7 @@ from lepton_cc.attribution.causes import Cause, LayerNoise, layer_noises
 from lepton_cc.attribution.swap import Swapper, swapper
 from lepton_cc.attribution.variant_run import runner
 from lepton_cc.calibration.data import CalibrationSource, calibration_data, made_up_data
+from lepton_cc.calibration.judged_values import Judged, logits
 from lepton_cc.calibration.quantize import QuantizationOptions, quantization_options, quantize
 from lepton_cc.codegen.targets.loader import HOST, load_target
 from lepton_cc.evaluation.data import ArrayForm, DataSource, EvaluationData, evaluation_data, formed
@@ -136,14 +137,14 @@ def _samples(
     evaluation: EvaluationData | None,
     limit: int,
 ) -> list[dict[str, Array]]:
+    """At even distances: data are often sorted by class."""
     found: Iterable[dict[str, Array]]
-    if source is not None:
-        found = calibration_data(imported, source).samples()
-    elif evaluation is not None:
-        found = evaluation
+    if evaluation is not None and source is None:
+        found, count = evaluation, evaluation.samples.num_samples
     else:
-        found = made_up_data(imported).samples()
-    return list(islice(found, limit))
+        data = made_up_data(imported) if source is None else calibration_data(imported, source)
+        found, count = data.samples(), data.num_samples
+    return list(islice(found, 0, None, max(1, count // limit)))[:limit]
 
 
 def _quantized_here(imported: Graph, options: QuantizationOptions) -> Swapper:
@@ -228,18 +229,20 @@ class _Search:
         num_runs = len(self._samples)
         if self._evaluation is not None:
             num_runs += self._evaluation.samples.num_samples
-        run = runner(graph, graph.outputs, num_runs)
+        # A softmax that is certain hides what is wrong before it.
+        wanted = [*map(Judged, graph.outputs), *logits(graph)]
+        run = runner(graph, [one.value for one in wanted], num_runs)
 
         def outputs(sample: Arrays) -> list[Array]:
             values = run(sample)
-            return [values[value.name] for value in graph.outputs]
+            return [one.of(values[one.value.name]) for one in wanted]
 
         return outputs
 
     def _measured(self, quantized: Sequence[int]) -> tuple[float, float | None]:
-        """Noise over signal, the mean of all outputs, and the score."""
+        """Noise over signal, the mean of all outputs and logits, and the score."""
         run = self._runner(quantized)
-        signal = np.zeros(len(self._swapping.graph.outputs))
+        signal = np.zeros(len(self._reference[0]))
         noise = np.zeros_like(signal)
         for sample, reference in zip(self._samples, self._reference, strict=True):
             for number, (theirs, ours) in enumerate(zip(reference, run(sample), strict=True)):

@@ -6,21 +6,19 @@ of the samples, and its outputs are compared with the float model's on the rest.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from lepton_cc.calibration.data import CalibrationData, Fold, Samples
 from lepton_cc.calibration.float_run import InnerRun, inner_run
+from lepton_cc.calibration.judged_values import Judged, judged
 from lepton_cc.calibration.rounded_layers import (
     round_layers,
     solvable_layers,
     staged_run,
 )
-from lepton_cc.calibration.statistics import near_largest
 from lepton_cc.ir.graph import Graph, Value
-from lepton_cc.ir.ops.quantization import Dequantize, Quantize
-from lepton_cc.ir.ops.reduce import Softmax
 from lepton_cc.ir.rewrite import Statistics
 from lepton_cc.passes.quantize.insert_quantization import InsertQuantization
 from lepton_cc.passes.quantize.layer_rounding import DEFAULT_DAMPING, Rounding
@@ -57,33 +55,6 @@ def chosen_damping(
     return _CANDIDATES[int(np.argmin(errors))]
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A value whose error counts; `axis` of the softmax that alone is made of it, if one is."""
-
-    value: Value
-    axis: int | None = None
-
-
-def judged(graph: Graph) -> tuple[Judged, ...]:
-    """The outputs; what a final softmax reads instead of its result.
-
-    Most probabilities are nearly 0 or 1 however wrong what they are made of is, so that few samples
-    would decide.
-    """
-    producers = graph.producers()
-    found = []
-    for value in graph.outputs:
-        op = producers.get(value)
-        while op is not None and isinstance(op.kind, Quantize | Dequantize):
-            op = producers.get(op.inputs[0])
-        if op is not None and isinstance(op.kind, Softmax):
-            found.append(Judged(op.inputs[0], op.kind.axis))
-        else:
-            found.append(Judged(value))
-    return tuple(found)
-
-
 def _values(found: Sequence[Judged]) -> list[Value]:
     return [one.value for one in found]
 
@@ -101,7 +72,7 @@ def output_error(
         expected, got = float_run(sample), changed_run(sample)
         for number, (one, other) in enumerate(pairs):
             reals, integers = (
-                near_largest(array, one.axis).astype(np.float64)
+                one.of(array).astype(np.float64)
                 for array in (expected[one.value.name], got[other.value.name])
             )
             powers[0, number] += np.sum((integers - reals) ** 2)

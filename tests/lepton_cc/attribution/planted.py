@@ -98,14 +98,16 @@ def outlier_channel(path: Path, choice: int, seed: int) -> tuple[onnx.ModelProto
     model = onnx.load(path)
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
-    pairs = list(itertools.pairwise(convolutions))
-    pairs = [pair for pair in pairs if _is_read_once(model.graph, pair[0].output[0])]
+    norms = {
+        node.input[0]: node for node in model.graph.node if node.op_type == "BatchNormalization"
+    }
+    pairs = [
+        pair
+        for pair in itertools.pairwise(convolutions)
+        if pair[0].output[0] in norms and _is_read_once(model.graph, pair[0].output[0])
+    ]
     this, following = pairs[choice % len(pairs)]
-    (norm,) = (
-        node
-        for node in model.graph.node
-        if node.op_type == "BatchNormalization" and node.input[0] == this.output[0]
-    )
+    norm = norms[this.output[0]]
     scale, bias = (numpy_helper.to_array(tensors[name]).copy() for name in norm.input[1:3])
     weights = numpy_helper.to_array(tensors[following.input[1]]).copy()
     # A channel that is alive: the relu behind must let it through.

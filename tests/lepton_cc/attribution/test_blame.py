@@ -85,6 +85,30 @@ def test_planted_outliers_are_found(seed: int, tmp_path: Path) -> None:
     assert "percentile" in found.layers[0].cure
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_a_certain_softmax_hides_nothing(seed: int, tmp_path: Path) -> None:
+    """Probabilities of 0 and 1 hardly change: the noise of what they are made of counts."""
+    model = onnx.load(REPOSITORY / "digits_cnn.onnx")
+    (output,) = model.graph.output
+    factor = onnx.numpy_helper.from_array(np.asarray(40, np.float32), "factor")
+    model.graph.initializer.append(factor)
+    model.graph.node.extend(
+        [
+            onnx.helper.make_node("Mul", [output.name, "factor"], ["sharp"], name="sharpen"),
+            onnx.helper.make_node("Softmax", ["sharp"], ["classes"], name="softmax"),
+        ]
+    )
+    output.name = "classes"
+    paths = tmp_path / "certain.onnx", tmp_path / "planted.onnx"
+    onnx.save(model, paths[0])
+    found = quantize(import_model(paths[0]), QuantizationOptions(WeightScheme.W8A8, DATA))
+    assert found is not None
+    planted = large_result_scale(found.graph, seed)
+    onnx.save(onnx_model(planted.graph), paths[1])
+    worst = blame(paths[0], against=paths[1], calibrate=DATA, samples=8).layers[0]
+    assert worst.name.startswith(f"{planted.culprit}/")
+
+
 def test_all_layers_float_are_the_float_model_and_all_quantized_the_quantized_one() -> None:
     found = _quantized("digits_dscnn")
     swapping = swapper(found.graph, found.prepared)

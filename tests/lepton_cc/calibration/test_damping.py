@@ -5,9 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from lepton_cc.calibration.damping import Judged, chosen_damping, judged, output_error
+from lepton_cc.calibration.damping import chosen_damping, output_error
 from lepton_cc.calibration.data import Fold, calibration_data
 from lepton_cc.calibration.float_run import inner_run
+from lepton_cc.calibration.judged_values import Judged, judged
 from lepton_cc.ir.builder import GraphBuilder
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.graph import Graph
