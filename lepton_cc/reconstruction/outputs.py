@@ -21,6 +21,8 @@ from lepton_cc.reconstruction.whole_fit import HELD_OUT, WholeFit, fitted_layers
 # Bytes of samples that are kept to be drawn from.
 _MAX_SAMPLE_BYTES = 128 << 20
 _BATCH = 32
+# Rates grow with the deviations that an output misses, up to so many.
+_MOST_MISSED = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +31,11 @@ class FitOptions:
 
     num_macs: of the forward runs of all steps together. max_steps: but no more steps than that.
     max_rounds: but no sample more often than that. rate: of the first steps, in deviations of a
-    layer's outputs, for each of the model's that the output misses at first: what is nearly right
-    moves little. hints: what the errors of values inside count together, that of the output 1.
+    layer's outputs, for each of the model's that the output misses at first, up to a fifth of one:
+    what is nearly right moves little. hints: what the errors of values inside count together, that
+    of the output 1.
     mixed, moved: shares of the samples that are mixed with another one, and that are moved by a few
-    positions.
+    positions, when every one has come often.
     """
 
     num_macs: int = 6 * 10**11
@@ -40,8 +43,8 @@ class FitOptions:
     max_rounds: int = 100
     rate: float = 8e-3
     hints: float = 1.0
-    mixed: float = 0.5
-    moved: float = 0.5
+    mixed: float = 1.0
+    moved: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,7 @@ def fit_outputs(
     fit = WholeFit(teacher, student, samples, hints_of(teacher, student, kept or {}), options.hints)
     before = fit.error({})
     num_steps = _num_steps(student, options, len(samples))
-    rate = options.rate * min(1.0, before**0.5)
+    rate = options.rate * min(_MOST_MISSED, before**0.5)
     drawn = DrawnSamples(samples, fit.free, options.mixed, options.moved)
     constants = fit.descend(drawn, _BATCH, num_steps, rate)
     after = fit.error(constants)

@@ -24,7 +24,7 @@ def _with_zeros(graph: Graph) -> Graph:
 def test_a_fit_halves_the_error_and_keeps_zeros() -> None:
     original = residual_network()
     zeroed = _with_zeros(original)
-    fit = fit_outputs(original, zeroed, samples_of(original, 120), FitOptions(max_steps=80))
+    fit = fit_outputs(original, zeroed, samples_of(original, 120), FitOptions(max_steps=160))
     assert fit.error is not None
     assert fit.error_before is not None
     assert fit.error < 0.5 * fit.error_before
