@@ -39,6 +39,7 @@ _PLACEMENT_ATTEMPTS = 3
 _MANY_PACKETS = 4500  # of a segment whose variants take long to make: few are tried
 # Where slices lie for the time being: behind all maps, whose addresses are final.
 _ELSEWHERE = 1 << 27
+_NO_TIMELINE = Timeline((), (), (), {Counter.CYCLES: 1 << 62, Counter.TOKEN_STALLS: 0})
 _STALLS = 50  # loading ahead is worth a try where more than a fiftieth of the time is waiting
 
 
@@ -55,7 +56,8 @@ class _Tools:
 class Segment:
     """A compiled segment: packets with CHECK and END, and how they came to be.
 
-    While variants are compared, CHECK is not yet there, and constants lie in a pool of their own.
+    While variants are compared, CHECK is not yet there, and constants lie in a pool of their own;
+    of a large one that does not fit there are no packets.
 
     Inputs and outputs are the ports INPUT0.. and OUTPUT0.. in the order of the body's.
     `layers[i]` is layer i + 1 of the packets; layer 0 is none.
@@ -81,6 +83,11 @@ class Segment:
     def spilled_bytes(self) -> int:
         """Memory of the system that spilled values take."""
         return self.shape.spilled_bytes
+
+    @property
+    def waits(self) -> bool:
+        """Whether so much of the time is waiting that loading ahead is worth a try."""
+        return self.timeline.counters[Counter.TOKEN_STALLS] * _STALLS > self.timeline.cycles
 
     def rank(self, machine: Machine) -> tuple[int, int, int]:
         """What makes a segment better: it fits; fewer cycles; fewer bytes of constants."""
@@ -147,7 +154,7 @@ def compile_segment(
     for _ in range(_PLACEMENT_ATTEMPTS):
         shape, *others = choose_shapes(machine, layers, border, maker, budget)
         found = _fastest(tools, shape)
-        if others and len(found.packets) <= _MANY_PACKETS:
+        if others and max(len(found.packets), len(found.schedule.tasks)) <= _MANY_PACKETS:
             rivals = [_fastest(tools, other) for other in others]
             found = min([found, *rivals], key=lambda segment: segment.rank(machine))
         if best is None or found.rank(machine) < best.rank(machine):
@@ -160,6 +167,8 @@ def compile_segment(
         if budget <= 0:
             break
     assert best is not None
+    if not best.packets:
+        best = _assembled(tools, best.shape, best.schedule, best.places)
     return _finished(machine, best, constants)
 
 
@@ -219,21 +228,39 @@ def _variants(tools: _Tools, shape: Shape, staging: Staging) -> Iterator[Segment
     ]
     if len(schedules[0].tasks) > _MANY_PACKETS:
         tilings = tools.store.tilings
-        schedules = [min(schedules, key=lambda one: least_cycles(machine, tilings, one))]
-    plain = [_assembled(tools, shape, schedule, prefetch=False) for schedule in schedules]
+        schedule = min(schedules, key=lambda one: least_cycles(machine, tilings, one))
+        yield from _large_variants(tools, shape, schedule)
+        return
+    plain = [_assembled(tools, shape, one, place(machine, one)) for one in schedules]
     yield from plain
     best = min(plain, key=lambda segment: segment.rank(machine))
-    waiting = best.timeline.counters[Counter.TOKEN_STALLS] * _STALLS > best.timeline.cycles
-    if waiting:
+    if best.waits:
         tried = schedules if len(best.packets) <= _MANY_PACKETS else [best.schedule]
-        yield from (_assembled(tools, shape, schedule, prefetch=True) for schedule in tried)
+        for one in tried:
+            yield _assembled(tools, shape, one, place(machine, one, prefetch=True))
 
 
-def _assembled(tools: _Tools, shape: Shape, schedule: Schedule, *, prefetch: bool) -> Segment:
+def _large_variants(tools: _Tools, shape: Shape, schedule: Schedule) -> Iterator[Segment]:
+    """Constants loaded in turn and ahead, but no packets if neither fits the scratchpad."""
+    machine = tools.machine
+    in_turn = place(machine, schedule)
+    if in_turn.spm_bytes <= machine.member.spm_bytes:
+        segment = _assembled(tools, shape, schedule, in_turn)
+        yield segment
+        if not segment.waits:
+            return
+    ahead = place(machine, schedule, prefetch=True)
+    if ahead.spm_bytes <= machine.member.spm_bytes:
+        yield _assembled(tools, shape, schedule, ahead)
+    elif in_turn.spm_bytes > machine.member.spm_bytes:
+        smaller = min(in_turn, ahead, key=lambda places: places.spm_bytes)
+        yield Segment((), shape, schedule, smaller, _NO_TIMELINE)
+
+
+def _assembled(tools: _Tools, shape: Shape, schedule: Schedule, places: Places) -> Segment:
     """The packets of a schedule without CHECK; constants get addresses for the time being."""
     machine = tools.machine
     pool = ConstantPool(_ELSEWHERE)
-    places = place(machine, schedule, prefetch=prefetch)
     addresses = {load.blob.content: pool.add(load.blob.content) for load in places.loads}
     numbers = {id(layer): number for number, layer in enumerate(shape.layers, 1)}
     emitter = Emitter(machine, schedule.layouts, places, addresses)

@@ -30,6 +30,7 @@ from lepton_cc.passes.memory.block import blocks_of
 from lepton_cc.passes.memory.bound import peak_load
 from lepton_cc.passes.memory.clearance import permissions_of
 from tests.codegen.npu.random_streams import machine_of
+from tests.codegen.npu.run_segment import assert_runs_as_interpreted
 from tests.codegen.npu.small_networks import Network
 
 
@@ -158,3 +159,15 @@ def test_terms_follow_every_field(machine: Machine, opcode: Opcode) -> None:
                 assert terms.of(packet) == expected, name
                 different += expected != terms.of(Packet(opcode, fields))
     assert different > 5
+
+
+@pytest.mark.parametrize("kib", [2, 64])
+def test_large_segments_run_as_others_do(kib: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what is large and does not fit, packets are made at the end, if nothing else fits."""
+    monkeypatch.setattr("lepton_cc.codegen.npu.segment._MANY_PACKETS", 3)
+    net = Network()
+    x = net.input(1, 24, 24, 16)
+    graph = net.finish(net.add(net.conv(net.conv(x, 48), 16), x))
+    machine = machine_of(64).with_spm(kib * 1024)
+    segment = assert_runs_as_interpreted(graph, machine)
+    assert (segment.spm_bytes > machine.member.spm_bytes) == (kib == 2)
