@@ -8,6 +8,7 @@ reader comes before its own first one, and is loaded as soon as that reader is d
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from lepton_cc.codegen.npu.cascade import read_rows
 from lepton_cc.codegen.npu.constant_ring import ALIGNMENT, BlobLoad, ConstantRing, aligned
@@ -116,6 +117,7 @@ def _loaded_ahead(
     return None if loads is None else (plan, loads)
 
 
+@lru_cache(maxsize=64)  # variants of a segment often differ in nothing that is planned
 def _plan(problem: MemoryProblem) -> MemoryPlan:
     return plan_memory(problem, exact=len(problem.buffers) <= _EXACT_BUFFERS)
 
