@@ -7,6 +7,7 @@ processor, of training alone.
 """
 
 import argparse
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,25 +41,45 @@ class Recipe:
         return found
 
 
-def _images(
-    epochs: int, sparsity: float = 0.0, student: float | None = None, bits: str = ""
-) -> DistillOptions:
+FEW_CHANGES = Augmentation(flip=True, shift=2)
+MANY_CHANGES = Augmentation(flip=True, zoom=0.15, contrast=0.2, mixup=0.25, cutmix=0.25)
+
+
+def _unlabelled(epochs: int, sparsity: float = 0.0, student: float | None = None) -> DistillOptions:
+    """By the original's answers alone, of images that are changed strongly."""
     return DistillOptions(
         student,
         sparsity,
-        scheme=WeightScheme(bits) if bits else None,
+        schedule=Schedule(epochs, bfloat16=True),
+        augmentation=MANY_CHANGES,
+        form=ArrayForm(1.0),
+    )
+
+
+def _labelled(
+    schedule: Schedule, sparsity: float = 0.0, scheme: WeightScheme | None = None
+) -> DistillOptions:
+    return DistillOptions(
+        sparsity=sparsity,
+        scheme=scheme,
         labels="y",
-        schedule=Schedule(epochs, bfloat16=not bits),
-        augmentation=Augmentation(flip=True, shift=2),
+        schedule=schedule,
+        augmentation=FEW_CHANGES,
         form=ArrayForm(1.0),
     )
 
 
 RESNET, TRAINING_DATA = "ic_resnet8_fp32", "ic_train_subset"
 RECIPES = (
-    Recipe("80 % zeros", RESNET, TRAINING_DATA, _images(40, sparsity=0.8)),
-    Recipe("half the MACs", RESNET, TRAINING_DATA, _images(40, student=0.5)),
-    Recipe("w4a8", RESNET, TRAINING_DATA, _images(6, bits="w4a8")),
+    Recipe(
+        "80 % zeros, labels",
+        RESNET,
+        TRAINING_DATA,
+        _labelled(Schedule(20, bfloat16=True), sparsity=0.8),
+    ),
+    Recipe("80 % zeros", RESNET, TRAINING_DATA, _unlabelled(80, sparsity=0.8)),
+    Recipe("half the MACs", RESNET, TRAINING_DATA, _unlabelled(30, student=0.5)),
+    Recipe("w4a8", RESNET, TRAINING_DATA, _labelled(Schedule(6), scheme=WeightScheme.W4A8)),
     Recipe(
         "autoencoder w4a8",
         "ad_autoencoder_fp32",
@@ -75,7 +96,7 @@ def measure(recipe: Recipe) -> None:
     arrays = dict(np.load(SHARED / "data" / f"{recipe.data}.npz"))
     kept = {name: arrays[name] for name in ("x", recipe.options.labels) if name in arrays}
     start = time.process_time()
-    done = distill(task.path, kept, recipe.options)
+    done = distill(task.path, kept, recipe.options, progress=_tell)
     seconds = time.process_time() - start
     stage = done.report()["stages"]
     assert isinstance(stage, list)
@@ -94,6 +115,10 @@ def measure(recipe: Recipe) -> None:
         f" {recipe.options.schedule.epochs} | {seconds:.0f} |",
         flush=True,
     )
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def main() -> None:
