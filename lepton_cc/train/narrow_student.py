@@ -88,6 +88,8 @@ class _Removal:
             removal_order(group, [self._readers[name] for name in group.readers], self._moments)
             for group in groups
         ]
+        # By group and count: asked for again as long as another group is the next to lose some.
+        self._losses: dict[tuple[int, int], float] = {}
 
     def counts(self, most: float, largest: float) -> list[int] | None:
         """How many of each group go for at most so many multiply-adds; None if that cannot be.
@@ -120,6 +122,8 @@ class _Removal:
 
     def _loss(self, number: int, count: int) -> float:
         """The sum of the shares that readers of a group lose with so many of its channels."""
+        if (number, count) in self._losses:
+            return self._losses[number, count]
         group, total = self._groups[number], 0.0
         for name in group.readers:
             layer, hessian = self._readers[name], self._moments[name].hessian
@@ -131,6 +135,7 @@ class _Removal:
             )
             has_bias = layer.bias is not None
             total += relative_error(layer.matrices, after.matrices, hessian, has_bias=has_bias)
+        self._losses[number, count] = total
         return total
 
     def narrowed(self, counts: Sequence[int]) -> Student:
