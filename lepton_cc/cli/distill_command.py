@@ -86,7 +86,8 @@ if TYPE_CHECKING:
     default=20.0,
     show_default=True,
     metavar="X",
-    help="What counts of the values inside that original and student both have.",
+    help="What the values inside count at first that original and student both have; "
+    "it falls to nothing.",
 )
 @click.option("--flip", is_flag=True, help="Mirror half of the images, left to right.")
 @click.option(

@@ -27,6 +27,8 @@ _WARM_UP_SHARE = 0.05
 _NUM_WHITENED = 256
 # The rate of what has no coordinates, of its root mean square.
 _SHARE_OF_SIZE = 5.0
+# Of the steps: behind it only outputs are compared.
+_HINTED_SHARE = 0.7
 # Of parameters that are zero at first.
 _SMALLEST_SIZE = 1e-3
 # Learned scales are logarithms, whose steps are relative as they are.
@@ -39,9 +41,10 @@ class Schedule:
 
     learning_rate: the largest step of a weight, in deviations of its layer's outputs.
     label_weight: the share of the labels' loss, if there are labels. hint_weight: what the values
-    inside count that original and student both have. bfloat16: products in that type, as long as
-    nothing is rounded to integers: faster on processors that have it. The same seed gives the same
-    student on the same machine with the same number of threads.
+    inside count at first that original and student both have; it falls to nothing, as a student
+    that is smaller cannot have all of them and the outputs too. bfloat16: products in that type, as
+    long as nothing is rounded to integers: faster on processors that have it. The same seed gives
+    the same student on the same machine with the same number of threads.
     """
 
     epochs: int = 30
@@ -148,7 +151,7 @@ class _Training:
         steps = schedule.epochs * math.ceil(count / schedule.batch)
         optimizer.keep_zeros()
         rates = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: _rate(step, steps))
-        losses = []
+        losses: list[float] = []
         narrow = schedule.bfloat16 and scheme is None
         self._student.train()
         for epoch in range(schedule.epochs):
@@ -156,7 +159,7 @@ class _Training:
             for chosen in torch.randperm(count, generator=self._generator).split(schedule.batch):
                 self._student.zero_grad()
                 with torch.autocast("cpu", torch.bfloat16, enabled=narrow):
-                    loss = self._loss(chosen)
+                    loss = self._loss(chosen, _hint_share(rates.last_epoch, steps))
                 loss.backward()
                 whitened.pull()
                 optimizer.step()
@@ -175,12 +178,13 @@ class _Training:
         chosen = torch.linspace(0, count - 1, min(count, _NUM_WHITENED)).round().long()
         return [one[chosen] for one in self._lesson.inputs]
 
-    def _loss(self, chosen: torch.Tensor) -> torch.Tensor:
+    def _loss(self, chosen: torch.Tensor, hint_share: float) -> torch.Tensor:
         inputs = [one[chosen] for one in self._lesson.inputs]
         alone = None
         if self._lesson.augmentation.changes:
             inputs, alone = self._lesson.augmentation(inputs, self._generator)
-        if self._lesson.augmentation.changes or self._hints:
+        hinted = bool(self._hints) and hint_share > 0
+        if self._lesson.augmentation.changes or hinted:
             taught = self._taught_by(inputs)
         else:
             taught = [one[chosen] for one in self._taught_by_all()]
@@ -189,9 +193,10 @@ class _Training:
         loss = distillation_loss(
             taught[:count], learned[:count], self._are_logits, schedule.temperature
         )
-        if self._hints:
+        if hinted:
             wanted = [h.of(one) for h, one in zip(self._hints, taught[count:], strict=True)]
-            loss = loss + schedule.hint_weight * hint_loss(wanted, learned[count:])
+            hint_weight = schedule.hint_weight * hint_share
+            loss = loss + hint_weight * hint_loss(wanted, learned[count:])
         if labels is None or not schedule.label_weight:
             return loss
         by_labels = label_loss(learned[0], labels[chosen], alone)
@@ -259,3 +264,8 @@ def _rate(step: int, steps: int) -> float:
     if step < rise:
         return (step + 1) / (rise + 1)
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(steps - rise, 1.0)))
+
+
+def _hint_share(step: int, steps: int) -> float:
+    """The share of the hints' weight at a step."""
+    return max(0.0, 1 - step / (_HINTED_SHARE * steps))
