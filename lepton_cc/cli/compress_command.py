@@ -38,9 +38,8 @@ if TYPE_CHECKING:
 @click.option(
     "--method",
     type=click.Choice(["plain", "gptq", "adaround"]),
-    default="gptq",
-    show_default=True,
-    help="How weights are rounded: to nearest, or for the least error of each layer.",
+    help="How weights are rounded: to nearest, or for the least error of each layer "
+    "[default: gptq where some have 4 bits, else plain].",
 )
 @click.option(
     "--prune",
@@ -109,7 +108,7 @@ def compress(
     model: Path,
     data: Path,
     quantize: str,
-    method: str,
+    method: str | None,
     equalize: bool,
     smooth: bool,
     bias_correction: bool | None,
@@ -194,7 +193,7 @@ def _low_rank(share: float, *, fit: bool) -> "Stage":
 
 def _quantization(
     scheme: str,
-    rounding: str,
+    rounding: str | None,
     calibration_method: str | None,
     layer_schemes: tuple[str, ...],
     mixed: str | None,
@@ -205,11 +204,15 @@ def _quantization(
     from lepton_cc.passes.quantize.layer_rounding import Rounding
     from lepton_cc.passes.quantize.weight_rounding import WeightScheme
 
+    layers = tuple(_layer_scheme(word) for word in layer_schemes)
+    schemes = (WeightScheme(scheme), *(layer.scheme for layer in layers))
+    # At 8 bits the better rounding is below the noise of accuracy, and takes ten times as long.
+    default = Rounding.GPTQ if any(one.has_narrow_weights for one in schemes) else Rounding.PLAIN
     return QuantizationOptions(
-        WeightScheme(scheme),
+        schemes[0],
         method=DEFAULT_METHOD if calibration_method is None else Method(calibration_method),
-        rounding=Rounding(rounding),
-        layers=tuple(_layer_scheme(word) for word in layer_schemes),
+        rounding=default if rounding is None else Rounding(rounding),
+        layers=layers,
         mixed=None if mixed is None else WidthBudget.parse(mixed),
     )
 
