@@ -1,7 +1,7 @@
 """Accuracy, bytes and time of pruned models in generated code: the rows of docs/pruning.md.
 
     python -m benchmarks.measure_pruning [--model NAME] [--prune PATTERN:SHARE] [--steps N]
-        [--target TARGET] [--no-fit]
+        [--macs N] [--target TARGET] [--no-fit]
 
 Reads ../shared. Images are calibrated with ic_calib, ic_train_subset and the mirror images of both,
 without their labels; everything else with its own calibration data.
@@ -98,6 +98,7 @@ def main() -> None:
     parser.add_argument("--model", choices=[task.name for task in TASKS])
     parser.add_argument("--prune", metavar="PATTERN:SHARE")
     parser.add_argument("--steps", type=int, default=FitOptions().max_steps)
+    parser.add_argument("--macs", type=int, default=FitOptions().num_macs)
     parser.add_argument("--no-fit", action="store_true")
     parser.add_argument("--target", default="x86-64-v3")
     arguments = parser.parse_args()
@@ -108,7 +109,8 @@ def main() -> None:
     ]
     if not rows and arguments.model and arguments.prune:
         rows = [(arguments.model, arguments.prune)]
-    fit = None if arguments.no_fit else replace(FitOptions(), max_steps=arguments.steps)
+    longest = replace(FitOptions(), max_steps=arguments.steps, num_macs=arguments.macs)
+    fit = None if arguments.no_fit else longest
     print("| model | pattern | zeros | score | arena, flash, us | time | memory |")
     print("|---|---|---|---|---|---|---|")
     for model, text in rows:

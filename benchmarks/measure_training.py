@@ -78,7 +78,7 @@ RECIPES = (
         _labelled(Schedule(20, bfloat16=True), sparsity=0.8),
     ),
     Recipe("80 % zeros", RESNET, TRAINING_DATA, _unlabelled(80, sparsity=0.8)),
-    Recipe("half the MACs", RESNET, TRAINING_DATA, _unlabelled(30, student=0.5)),
+    Recipe("half the MACs", RESNET, TRAINING_DATA, _unlabelled(80, student=0.5)),
     Recipe("w4a8", RESNET, TRAINING_DATA, _labelled(Schedule(6), scheme=WeightScheme.W4A8)),
     Recipe(
         "autoencoder w4a8",
