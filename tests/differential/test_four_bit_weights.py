@@ -20,7 +20,7 @@ from tests.real_models import DIGITS, RealModel
 
 MODELS = DIGITS[:2]
 _BY_NAME = {way.name: way for way in (*NATIVE, *INTEGERS, *C, *C_OF_32_BITS, *EMULATED)}
-_QUICK = ("host-O3", "host-Os", "x86-64", "x86-64-v3-vnni", "x86-64-v4-vnni", "gcc-O3", "rv32imc")
+_QUICK = ("host-O3", "host-Os", "x86-64", "x86-64-v3-vnni", "x86-64-v4-vnni")
 # What compiles for seconds, and has its like among the others.
 _LONG = ("gcc-matrices", "gcc-m32-O3", "clang-m32-O3")
 # Right answers out of 80; with 8 bits it is 79 and 78.

@@ -46,7 +46,7 @@ def _marks(model: RealModel, way: Way) -> list[pytest.MarkDecorator]:
     large = model.name in _LARGE
     if large and way.name in _LONG_WAYS:
         return [pytest.mark.long]
-    slow = way.name not in _QUICK_WAYS or (large and (way.is_emulated or way.is_foreign))
+    slow = way.name not in _QUICK_WAYS or (large and way.name != "x86-64-v4-vnni")
     return [pytest.mark.slow] if slow else []
 
 

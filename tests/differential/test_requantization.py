@@ -20,8 +20,9 @@ from tests.differential.ways import C_OF_32_BITS, INTEGERS, NATIVE, C, Way
 from tests.real_models import Arrays
 
 _WAYS = (*NATIVE, *INTEGERS, *C, *C_OF_32_BITS)
-QUICK = [way for way in _WAYS if way.name in ("x86-64", "host-O3", "x86-64-without-floats")]
-SLOW = [way for way in _WAYS if way.name in ("x86-64-v3", "gcc-O3", "clang-O3", "gcc-m32-rv32imc")]
+QUICK = [way for way in _WAYS if way.name in ("x86-64", "host-O3")]
+_SLOW = ("x86-64-v3", "x86-64-without-floats", "gcc-O3", "clang-O3", "gcc-m32-rv32imc")
+SLOW = [way for way in _WAYS if way.name in _SLOW]
 WAYS = [*QUICK, *(pytest.param(way, marks=pytest.mark.slow) for way in SLOW)]
 RANGES = (
     Range.whole(DType.I16, 0),

@@ -29,6 +29,10 @@ GROUPS = {
     "words": word_kernels,
     "statements": statement_kernels,
 }
+# Functions compile for seconds.
+_GROUPS = [
+    pytest.param(group, marks=pytest.mark.slow if group == "functions" else []) for group in GROUPS
+]
 # With these, compilers fuse a * b + c by themselves unless the file forbids it.
 FUSING = ("-mfma",) if platform.machine() in ("x86_64", "AMD64") else ()
 pytestmark = pytest.mark.skipif(not COMPILERS, reason="no C compiler")
@@ -66,7 +70,7 @@ def _run(kernel: Kernel, memory: Memory) -> None:
 
 @pytest.mark.parametrize("flags", [("-O0",), ("-O3", *FUSING)])
 @pytest.mark.parametrize("compiler", COMPILERS)
-@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("group", _GROUPS)
 def test_c_computes_what_the_kernel_means(
     group: str, compiler: str, flags: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -89,7 +93,7 @@ def _assert_same_bits(name: str, value: Value, expected: Value) -> None:
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)
-@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("group", _GROUPS)
 def test_c_has_no_undefined_behaviour(group: str, compiler: str, tmp_path: Path) -> None:
     kernels = [kernel for kernel, _, _ in _expected(group)]
     source = tmp_path / "kernels.c"

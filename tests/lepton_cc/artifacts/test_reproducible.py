@@ -23,11 +23,18 @@ def build(project_root: Path, cwd: Path, seed: str, *arguments: str) -> dict[str
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("--target=x86-64-v4", "--emit", EMIT),
-        ("--target=lepton-npu", "--emit", f"{EMIT},elf"),
-        ("--target=lepton-npu", "--quantize=w8a8", "--emit", EMIT),
+        pytest.param(("--target=x86-64-v4", "--emit", EMIT), id="x86-64-v4"),
+        pytest.param(
+            ("--target=lepton-npu", "--emit", f"{EMIT},elf"),
+            id="lepton-npu",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ("--target=lepton-npu", "--quantize=w8a8", "--emit", EMIT),
+            id="lepton-npu-w8a8",
+            marks=pytest.mark.slow,
+        ),
     ],
-    ids=["x86-64-v4", "lepton-npu", "lepton-npu-w8a8"],
 )
 def test_bytes_are_the_same(project_root: Path, tmp_path: Path, arguments: tuple[str, ...]) -> None:
     if "elf" in arguments[-1]:
