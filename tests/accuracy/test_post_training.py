@@ -43,6 +43,7 @@ def _inputs(name: str, divisor: float, shape: tuple[int, ...]) -> Array:
     return pixels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", [pytest.param(task, id=task.model) for task in TASKS])
 def test_classes_are_those_of_the_float_model(task: Task, shared_dir: Path) -> None:
     path = shared_dir / "models" / "mlperf_tiny" / f"{task.model}.onnx"

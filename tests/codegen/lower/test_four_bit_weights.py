@@ -32,6 +32,8 @@ from tests.codegen.lower.code_case import (
     whole_range,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def nothing_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:

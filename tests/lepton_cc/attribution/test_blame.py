@@ -52,6 +52,7 @@ def _biased(graph: Graph, choice: int) -> Planted:
     return shifted_bias(graph, choice, {"image": np.load(DATA)["x"][:1]})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize(
     ("plant", "cause"),
@@ -72,6 +73,7 @@ def test_planted_integers_are_found(
     assert "--quantize w8a8" in worst.cure
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_planted_outliers_are_found(seed: int, tmp_path: Path) -> None:
     source = REPOSITORY / f"{MODELS[seed % 2]}.onnx"

@@ -62,6 +62,7 @@ def test_lists_are_sorted_and_disjoint() -> None:
     assert not set(passing) & set(refused)
 
 
+@pytest.mark.slow
 def test_a_sample_of_the_passing_cases_passes() -> None:
     names = known_here(listed_passing())
     sample = random.Random(7).sample(names, SAMPLE_SIZE)

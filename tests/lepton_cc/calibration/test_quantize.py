@@ -68,6 +68,7 @@ def test_every_method_works(method: str, models: Path, digits: dict[str, Array])
     assert flips <= 2
 
 
+@pytest.mark.slow
 def test_levels_and_targets_agree(models: Path, digits: dict[str, Array]) -> None:
     path, image = models / "digits_dscnn.onnx", {"image": digits["x"][:1]}
     outputs = []

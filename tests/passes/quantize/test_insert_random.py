@@ -1,6 +1,7 @@
 """Any float graph can be quantized: it keeps its interface, is valid, and raising goes through."""
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -37,6 +38,7 @@ def _ranges(graph: Graph) -> dict[str, Interval]:
     return found
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(graphs(), st.sampled_from(WeightScheme))
 def test_any_graph_can_be_quantized(graph: Graph, scheme: WeightScheme) -> None:

@@ -76,6 +76,7 @@ def _check(found: Counter[str], count: int) -> None:
     assert found["ran"] > count // 50
 
 
+@pytest.mark.slow
 def test_thousands_of_mutations(fuzzer: Path, tmp_path: Path) -> None:
     found = sum((_fuzz_sample(fuzzer, tmp_path, seed, 1500) for seed in (1, 2)), Counter())
     _check(found, 3000)
