@@ -8,6 +8,8 @@ import numpy as np
 from lepton_cc.ir.diagnostics import TypeInferenceError
 from lepton_cc.ir.tensor import Array
 
+Slices = tuple[slice, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -54,26 +56,37 @@ class Window:
 
         x is [N, *S, C]; padding reads `fill`.
         """
+        out = self.output_dims(tuple(x.shape[1:-1]))
+        padded = self.padded(x, fill)
+        for position, steps in self.steps(out):
+            yield position, padded[steps]
+
+    def padded(self, x: Array, fill: float) -> Array:
+        """x [N, *S, C] with `fill` around it, or cut where a margin is negative."""
         dims = tuple(x.shape[1:-1])
-        out = self.output_dims(dims)
-        shape = (
-            x.shape[0],
-            *(low + dim + high for low, dim, high in zip(self.low, dims, self.high, strict=True)),
-            x.shape[-1],
+        padded = np.full((len(x), *self.padded_dims(dims), x.shape[-1]), fill, dtype=x.dtype)
+        inner, crop = self.overlap(dims)
+        padded[inner] = x[crop]
+        return padded
+
+    def padded_dims(self, dims: tuple[int, ...]) -> tuple[int, ...]:
+        """S with both margins."""
+        return tuple(
+            low + dim + high for low, dim, high in zip(self.low, dims, self.high, strict=True)
         )
-        padded = np.full(shape, fill, dtype=x.dtype)
-        inner = tuple(
-            slice(max(low, 0), low + dim + min(high, 0))
-            for low, dim, high in zip(self.low, dims, self.high, strict=True)
-        )
-        crop = tuple(
-            slice(max(-low, 0), dim + min(high, 0))
-            for low, dim, high in zip(self.low, dims, self.high, strict=True)
-        )
-        padded[(slice(None), *inner)] = x[(slice(None), *crop)]
+
+    def overlap(self, dims: tuple[int, ...]) -> tuple[Slices, Slices]:
+        """Where the padded [N, *S, C] holds elements of x, and which of x these are."""
+        margins = tuple(zip(self.low, dims, self.high, strict=True))
+        inner = (slice(max(low, 0), low + dim + min(high, 0)) for low, dim, high in margins)
+        crop = (slice(max(-low, 0), dim + min(high, 0)) for low, dim, high in margins)
+        return (slice(None), *inner), (slice(None), *crop)
+
+    def steps(self, out: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], Slices]]:
+        """For each kernel position: its index, and what it multiplies of the padded [N, *S, C]."""
         for position in np.ndindex(*self.size):
-            steps = tuple(
+            steps = (
                 slice(p * d, p * d + (n - 1) * s + 1, s)
                 for p, d, n, s in zip(position, self.dilations, out, self.strides, strict=True)
             )
-            yield position, padded[(slice(None), *steps)]
+            yield position, (slice(None), *steps)

@@ -5,7 +5,6 @@ fast as single taps.
 """
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -28,7 +27,7 @@ def gathered(window: Window, x: Array) -> Array:
     if is_pointwise(window):
         return x.reshape(-1, x.shape[-1])
     out = window.output_dims(x.shape[1:-1])
-    given = padded(x, window.low, window.high)
+    given = window.padded(x, 0) if any(window.low + window.high) else np.ascontiguousarray(x)
     batch, *spatial, channel = given.strides
     steps = [stride * n for stride, n in zip(spatial, window.strides, strict=True)]
     taps = [stride * n for stride, n in zip(spatial, window.dilations, strict=True)]
@@ -57,21 +56,3 @@ def input_gradient(window: Window, weights: Array, dy: Array, dims: tuple[int, .
     axes = tuple(range(window.rank))
     matrix = np.flip(weights, axes).swapaxes(-1, -2).reshape(-1, weights.shape[-2])
     return (gathered(turned, dy) @ matrix).reshape(len(dy), *dims, weights.shape[-2])
-
-
-def padded(x: Array, low: Sequence[int], high: Sequence[int]) -> Array:
-    """x [N, *S, C] in C order, with zeros around it, or cut where a margin is negative."""
-    if not any(low) and not any(high):
-        return np.ascontiguousarray(x)
-    dims = x.shape[1:-1]
-    shape = [lo + dim + hi for lo, dim, hi in zip(low, dims, high, strict=True)]
-    found = np.zeros((len(x), *shape, x.shape[-1]), x.dtype)
-    inner = tuple(
-        slice(max(lo, 0), lo + dim + min(hi, 0))
-        for lo, dim, hi in zip(low, dims, high, strict=True)
-    )
-    crop = tuple(
-        slice(max(-lo, 0), dim + min(hi, 0)) for lo, dim, hi in zip(low, dims, high, strict=True)
-    )
-    found[(slice(None), *inner)] = x[(slice(None), *crop)]
-    return found

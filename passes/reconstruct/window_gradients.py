@@ -25,31 +25,12 @@ from lepton_cc.passes.reconstruct.gradients import Rule, evaluated
 def scattered(window: Window, taps: Iterable[Array], shape: tuple[int, ...]) -> Array:
     """The sum of what every tap adds to the input [N, *S, C] of `shape`: `Window.taps` reversed."""
     dims = shape[1:-1]
-    padded = np.zeros(
-        (
-            shape[0],
-            *(lo + dim + hi for lo, dim, hi in zip(window.low, dims, window.high, strict=True)),
-            shape[-1],
-        ),
-        np.float32,
-    )
-    out = window.output_dims(dims)
-    for position, tap in zip(np.ndindex(*window.size), taps, strict=True):
-        steps = tuple(
-            slice(p * d, p * d + (n - 1) * s + 1, s)
-            for p, d, n, s in zip(position, window.dilations, out, window.strides, strict=True)
-        )
-        padded[(slice(None), *steps)] += tap
+    padded = np.zeros((shape[0], *window.padded_dims(dims), shape[-1]), np.float32)
+    for (_, steps), tap in zip(window.steps(window.output_dims(dims)), taps, strict=True):
+        padded[steps] += tap
     x = np.zeros(shape, np.float32)
-    inner = tuple(
-        slice(max(lo, 0), lo + dim + min(hi, 0))
-        for lo, dim, hi in zip(window.low, dims, window.high, strict=True)
-    )
-    crop = tuple(
-        slice(max(-lo, 0), dim + min(hi, 0))
-        for lo, dim, hi in zip(window.low, dims, window.high, strict=True)
-    )
-    x[(slice(None), *crop)] = padded[(slice(None), *inner)]
+    inner, crop = window.overlap(dims)
+    x[crop] = padded[inner]
     return x
 
 
