@@ -4,7 +4,7 @@ It is the memory planner's lower bound of the problem that `place` states, put t
 units of a schedule: each is looked at once, and no schedule is made.
 """
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -15,7 +15,7 @@ from lepton_cc.codegen.npu.place import step_permissions
 from lepton_cc.codegen.npu.schedule import Unit, with_rings
 from lepton_cc.codegen.npu.tasks import Blob, ComputeTask, read_values, written_values
 from lepton_cc.ir.graph import Value
-from lepton_cc.passes.memory.bound import PeakLoad
+from lepton_cc.passes.memory.bound import PeakLoad, capped_savings
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,19 +268,12 @@ def _saved(
 def _most_saved(
     pairs: Mapping[tuple[str, str], int], ranges: Mapping[str, Sequence[int]]
 ) -> tuple[int, int]:
-    """All shares, but of no buffer more than it has: of all outputs, or of all inputs."""
+    """What all shares save, seen from the outputs or from the inputs, whichever is less."""
     sides = []
     for side in (0, 1):
-        num_bytes: Counter[str] = Counter()
-        granules: Counter[str] = Counter()
+        shares: dict[str, list[int]] = defaultdict(list)
         for pair, size_bytes in pairs.items():
-            num_bytes[pair[side]] += size_bytes
-            granules[pair[side]] += -(-size_bytes // ALIGNMENT)
-        limits = {name: ranges[name][2] for name in num_bytes}
-        sides.append(
-            (
-                sum(min(limits[name], num_bytes[name]) for name in limits),
-                sum(min(-(-limits[name] // ALIGNMENT), granules[name]) for name in limits),
-            )
-        )
+            shares[pair[side]].append(size_bytes)
+        limits = [ranges[name][2] for name in shares]
+        sides.append(capped_savings(tuple(shares.values()), limits, ALIGNMENT))
     return min(side[0] for side in sides), min(side[1] for side in sides)

@@ -85,8 +85,8 @@ def _most_saved(
             by_source[name] += [size] if size else []
     limits = [piece.buffer.size_bytes for piece in outputs]
     reached = [
-        _capped(by_output, limits, granule),
-        _capped(
+        capped_savings(by_output, limits, granule),
+        capped_savings(
             [by_source[s.buffer.name] for s in sources],
             [s.buffer.size_bytes for s in sources],
             granule,
@@ -104,7 +104,10 @@ def _most_shared(output: Piece, source: Piece, permissions: Permissions) -> int:
     return min(reach, output.buffer.size_bytes, source.buffer.size_bytes)
 
 
-def _capped(shares: list[list[int]], limits: list[int], granule: int) -> tuple[int, int]:
+def capped_savings(
+    shares: Sequence[Sequence[int]], limits: Sequence[int], granule: int
+) -> tuple[int, int]:
+    """Bytes and granules that shares of buffers save together, of no buffer more than it has."""
     num_bytes = sum(min(limit, sum(sizes)) for sizes, limit in zip(shares, limits, strict=True))
     num_granules = sum(
         min(-(-limit // granule), sum(-(-size // granule) for size in sizes))
