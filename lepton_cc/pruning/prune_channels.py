@@ -13,24 +13,24 @@ import numpy as np
 
 from lepton_cc.calibration.data import CalibrationData
 from lepton_cc.calibration.float_run import inner_run
+from lepton_cc.calibration.judged_values import judged
 from lepton_cc.ir.diagnostics import Code, refuse
-from lepton_cc.ir.graph import Graph, Value
-from lepton_cc.ir.ops.reduce import Softmax
+from lepton_cc.ir.graph import Graph
 from lepton_cc.ir.tensor import Array
 from lepton_cc.passes.prune.allocate import Sensitivity, allocate
 from lepton_cc.passes.prune.channel_groups import ChannelGroup, channel_groups
-from lepton_cc.passes.prune.contraction_weights import prunable_layers, with_constants
+from lepton_cc.passes.prune.contraction_weights import prunable_layers
 from lepton_cc.passes.prune.head_groups import head_groups
 from lepton_cc.passes.prune.layer_moments import LayerMoments
 from lepton_cc.passes.prune.remove_channels import (
     kept_channels,
     removal_order,
-    removed_inputs,
-    removed_outputs,
     without_units,
+    zeroed,
 )
 from lepton_cc.pruning.arena_levels import ArenaLevels, arena_bytes, levels_for_arena
 from lepton_cc.pruning.options import PrunedLayer, PruneResult
+from lepton_cc.pruning.reader_moments import reader_moments
 from lepton_cc.reconstruction.layers import reconstruct_layers
 from lepton_cc.reconstruction.thinned import thinned
 
@@ -134,7 +134,7 @@ def _without_share(
     arena: bool = False,
 ) -> PruneResult:
     """Removes a share of all units, those of each group for each layer that makes them."""
-    moments = _reader_moments(prepared, groups, data)
+    moments = reader_moments(prepared, groups, data)
     layers = {layer.name: layer for layer in prunable_layers(prepared)}
     orders = [
         _Order(
@@ -147,7 +147,7 @@ def _without_share(
     shares = allocate(sensitivities, share, first.levels if first is not None else None)
     graph = prepared
     for order in orders:
-        graph = _zeroed(graph, order, shares[order.name], moments)
+        graph = zeroed(graph, order.group, order.gone(shares[order.name]), moments)
     fitted = reconstruct_layers(prepared, graph, data, keep)
     removals = [(order.group, order.gone(shares[order.name])) for order in orders]
     graph = without_units(fitted.graph, removals)
@@ -189,22 +189,6 @@ def _arena_note(first: ArenaLevels, graph: Graph, share: float) -> str:
     )
 
 
-def _reader_moments(
-    graph: Graph, groups: Sequence[ChannelGroup], data: CalibrationData
-) -> dict[str, LayerMoments]:
-    """Of all layers that read channels of a group, by name."""
-    names = {name for group in groups for name in group.readers}
-    readers = [layer for layer in prunable_layers(graph) if layer.name in names]
-    moments = {layer.name: LayerMoments(layer) for layer in readers}
-    run = inner_run(graph, [layer.op.inputs[0] for layer in readers])
-    for sample in data.samples():
-        values = run(sample)
-        for layer in readers:
-            x = values[layer.op.inputs[0].name]
-            moments[layer.name].observe(x, x)
-    return moments
-
-
 def _sensitivities(
     graph: Graph,
     orders: Sequence[_Order],
@@ -221,7 +205,8 @@ def _sensitivities(
         levels = order.levels(share)
         errors = [0.0]
         for level in levels[1:]:
-            given = _outputs(_zeroed(graph, order, level, moments), some)
+            smaller = zeroed(graph, order.group, order.gone(level), moments)
+            given = _outputs(smaller, some)
             errors.append(max(errors[-1], float(np.mean((given - reference) ** 2)) / power))
         channels = len(order.group.units) * (1 if order.group.axes else len(order.group.layers))
         found.append(Sensitivity(order.name, channels, tuple(errors), levels))
@@ -230,32 +215,10 @@ def _sensitivities(
 
 def _outputs(graph: Graph, data: CalibrationData) -> Array:
     """What the model gives before its softmaxes, all of it in one row for each sample."""
-    values = [_before_softmax(graph, value) for value in graph.outputs]
+    values = [one.value for one in judged(graph)]
     run = inner_run(graph, values)
     rows = []
     for sample in data.samples():
         given = run(sample)
         rows.append(np.concatenate([given[v.name].reshape(-1).astype(np.float64) for v in values]))
     return np.stack(rows)
-
-
-def _before_softmax(graph: Graph, value: Value) -> Value:
-    op = graph.producers().get(value)
-    return op.inputs[0] if op is not None and isinstance(op.kind, Softmax) else value
-
-
-def _zeroed(
-    graph: Graph, order: _Order, share: float, moments: Mapping[str, LayerMoments]
-) -> Graph:
-    """The graph with zeros for a share of a group's units, their readers solved for."""
-    gone = order.gone(share)
-    layers = {layer.name: layer for layer in prunable_layers(graph)}
-    arrays: dict[Value, Array] = {}
-    for name in order.group.readers:
-        arrays.update(removed_inputs(layers[name], moments[name].hessian, order.group, gone))
-    graph = with_constants(graph, arrays)
-    arrays.clear()
-    for layer in prunable_layers(graph):
-        if layer.name in order.group.layers:
-            arrays.update(removed_outputs(layer, order.group, gone))
-    return with_constants(graph, arrays)

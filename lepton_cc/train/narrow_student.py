@@ -8,22 +8,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from lepton_cc.calibration.data import CalibrationData, calibration_data
-from lepton_cc.calibration.float_run import inner_run
 from lepton_cc.codegen.costs import num_macs
 from lepton_cc.ir.diagnostics import Code, refuse
-from lepton_cc.ir.graph import Graph, Value
+from lepton_cc.ir.graph import Graph
 from lepton_cc.ir.tensor import Array
 from lepton_cc.passes.prune.channel_groups import ChannelGroup, channel_groups
-from lepton_cc.passes.prune.contraction_weights import prunable_layers, with_constants
-from lepton_cc.passes.prune.layer_moments import LayerMoments
+from lepton_cc.passes.prune.contraction_weights import prunable_layers
 from lepton_cc.passes.prune.remove_channels import (
     kept_channels,
     removal_order,
     removed_inputs,
-    removed_outputs,
     without_units,
+    zeroed,
 )
 from lepton_cc.passes.prune.second_order import relative_error
+from lepton_cc.pruning.reader_moments import reader_moments
 from lepton_cc.reconstruction.layers import reconstruct_layers
 
 _NUM_SHARES = 32
@@ -77,13 +76,7 @@ class _Removal:
         self._graph, self._data, self._groups = graph, data, groups
         layers = {layer.name: layer for layer in prunable_layers(graph)}
         self._readers = {name: layers[name] for group in groups for name in group.readers}
-        self._moments = {name: LayerMoments(layer) for name, layer in self._readers.items()}
-        run = inner_run(graph, [layer.op.inputs[0] for layer in self._readers.values()])
-        for sample in data.samples():
-            values = run(sample)
-            for name, layer in self._readers.items():
-                x = values[layer.op.inputs[0].name]
-                self._moments[name].observe(x, x)
+        self._moments = reader_moments(graph, groups, data)
         self._orders = [
             removal_order(group, [self._readers[name] for name in group.readers], self._moments)
             for group in groups
@@ -143,24 +136,7 @@ class _Removal:
         narrowed = self._graph
         gone = [order[:count] for order, count in zip(self._orders, counts, strict=True)]
         for group, units in zip(self._groups, gone, strict=True):
-            narrowed = _zeroed(narrowed, group, units, self._moments)
+            narrowed = zeroed(narrowed, group, units, self._moments)
         narrowed = reconstruct_layers(self._graph, narrowed, self._data).graph
         removals = list(zip(self._groups, gone, strict=True))
         return Student(without_units(narrowed, removals), kept_channels(removals))
-
-
-def _zeroed(
-    graph: Graph, group: ChannelGroup, gone: Sequence[int], moments: Mapping[str, LayerMoments]
-) -> Graph:
-    """The graph with zeros for some units of a group, their readers solved for."""
-    arrays: dict[Value, Array] = {}
-    for layer in prunable_layers(graph):
-        if layer.name in group.readers:
-            hessian = moments[layer.name].hessian
-            arrays.update(removed_inputs(layer, hessian, group, gone))
-    graph = with_constants(graph, arrays)
-    arrays.clear()
-    for layer in prunable_layers(graph):
-        if layer.name in group.layers:
-            arrays.update(removed_outputs(layer, group, gone))
-    return with_constants(graph, arrays)

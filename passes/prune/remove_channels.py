@@ -7,7 +7,11 @@ import numpy as np
 from lepton_cc.ir.graph import Graph, Value
 from lepton_cc.ir.tensor import Array
 from lepton_cc.passes.prune.channel_groups import ChannelGroup
-from lepton_cc.passes.prune.contraction_weights import PrunableLayer
+from lepton_cc.passes.prune.contraction_weights import (
+    PrunableLayer,
+    prunable_layers,
+    with_constants,
+)
 from lepton_cc.passes.prune.layer_moments import LayerMoments
 from lepton_cc.passes.prune.second_order import refitted
 from lepton_cc.passes.prune.shrink_graph import Staying, shrunk
@@ -92,6 +96,26 @@ def removed_outputs(
     for unit in gone:
         matrix[..., list(group.units[unit].get(layer.op.result, ()))] = 0.0
     return layer.from_matrices(matrix)
+
+
+def zeroed(
+    graph: Graph,
+    group: ChannelGroup,
+    gone: Sequence[int],
+    moments: Mapping[str, LayerMoments],
+) -> Graph:
+    """The graph with zeros for some units of a group, their readers solved for."""
+    arrays: dict[Value, Array] = {}
+    for layer in prunable_layers(graph):
+        if layer.name in group.readers:
+            hessian = moments[layer.name].hessian
+            arrays.update(removed_inputs(layer, hessian, group, gone))
+    graph = with_constants(graph, arrays)
+    arrays.clear()
+    for layer in prunable_layers(graph):
+        if layer.name in group.layers:
+            arrays.update(removed_outputs(layer, group, gone))
+    return with_constants(graph, arrays)
 
 
 def without_channels(graph: Graph, group: ChannelGroup, gone: Sequence[int]) -> Graph:
