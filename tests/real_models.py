@@ -110,6 +110,7 @@ TINY_INT8 = tuple(
     RealModel(f"{name}_int8_qdq", Kind.TINY_INT8, 0.3645 if name == "ad_autoencoder" else 1 / 256)
     for name in _TINY_NAMES
 )
+LARGE_INT8 = tuple(model for model in TINY_INT8 if model.name.startswith(("ic_", "vww_")))
 OTHER = tuple(
     RealModel(name, Kind.OTHER)
     for name in (

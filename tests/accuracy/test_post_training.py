@@ -31,7 +31,8 @@ TASKS = (
 )
 ALLOWED_LOSS = 0.003
 OTHERS = (
-    *("mnist_cnn", "yunet_n_320"),
+    "mnist_cnn",
+    "yunet_n_320",
     *(pytest.param(name, marks=pytest.mark.long) for name in ("ultraface_rfb320", "ppocr_cls")),
 )
 

@@ -32,7 +32,6 @@ WAYS = tuple(
     way for way in (*NATIVE, *INTEGERS, *C, *C_OF_32_BITS, *EMULATED) if way.name not in _LEFT_OUT
 )
 _QUICK_WAYS = ("x86-64-v4-vnni", "x86-64", "x86-64-v3", "x86-64-v3-vnni", "gcc-m32-O0", "rv32imc")
-_LARGE = ("ic_resnet8_int8_qdq", "vww_mobilenetv1_025_int8_qdq")
 
 
 # What compiles or runs a large model for a quarter of a minute: small ones show the same kernels.
@@ -43,7 +42,7 @@ _LONG_WAYS = (
 
 
 def _marks(model: RealModel, way: Way) -> list[pytest.MarkDecorator]:
-    large = model.name in _LARGE
+    large = model in real_models.LARGE_INT8
     if large and way.name in _LONG_WAYS:
         return [pytest.mark.long]
     slow = way.name not in _QUICK_WAYS or (large and way.name != "x86-64-v4-vnni")

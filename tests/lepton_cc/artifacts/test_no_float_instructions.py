@@ -25,7 +25,6 @@ MADD, MSUB, NMSUB, NMADD = 0x43, 0x47, 0x4B, 0x4F
 FLOAT_OPCODES = (LOAD_FP, STORE_FP, OP_FP, MADD, MSUB, NMSUB, NMADD)
 # "Compressed" extension: quadrants 0 and 2, funct3 of c.fld, c.flw, c.fsd, c.fsw and with sp.
 FLOAT_FUNCT3 = (1, 3, 5, 7)
-_LARGE = ("ic_resnet8_int8_qdq", "vww_mobilenetv1_025_int8_qdq")
 # Quantize, dequantize, softmax; nothing of binary64.
 BORDER = {
     *("__addsf3", "__subsf3", "__mulsf3", "__divsf3", "__fixsfsi", "__floatsisf", "__floatunsisf"),
@@ -57,8 +56,8 @@ def _object(model: RealModel, target: str) -> bytes:
 @pytest.mark.parametrize(
     "model",
     [
-        pytest.param(model, id=str(model), marks=pytest.mark.slow if model.name in _LARGE else [])
-        for model in real_models.TINY_INT8
+        pytest.param(m, id=str(m), marks=pytest.mark.slow if m in real_models.LARGE_INT8 else [])
+        for m in real_models.TINY_INT8
     ],
 )
 def test_integer_core_gets_integer_code(model: RealModel) -> None:
