@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 from lepton_cc.calibration.statistics import near_largest
 from lepton_cc.ir.graph import Graph, Value
-from lepton_cc.ir.ops.quantization import Dequantize, Quantize
-from lepton_cc.ir.ops.reduce import Softmax
 from lepton_cc.ir.tensor import Array
+from lepton_cc.passes.final_softmax import final_logits
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +26,12 @@ class Judged:
 
 def judged(graph: Graph) -> tuple[Judged, ...]:
     """The outputs; what a final softmax reads instead of its result."""
-    return tuple(_read_by_softmax(graph, value) or Judged(value) for value in graph.outputs)
+    return tuple(
+        Judged(output) if found is None else Judged(found.value, found.axis)
+        for output, found in zip(graph.outputs, final_logits(graph), strict=True)
+    )
 
 
 def logits(graph: Graph) -> tuple[Judged, ...]:
     """What softmaxes read that give outputs."""
-    found = (_read_by_softmax(graph, value) for value in graph.outputs)
-    return tuple(one for one in found if one is not None)
-
-
-def _read_by_softmax(graph: Graph, output: Value) -> Judged | None:
-    producers = graph.producers()
-    op = producers.get(output)
-    while op is not None and isinstance(op.kind, Quantize | Dequantize):
-        op = producers.get(op.inputs[0])
-    if op is None or not isinstance(op.kind, Softmax):
-        return None
-    return Judged(op.inputs[0], op.kind.axis)
+    return tuple(Judged(found.value, found.axis) for found in final_logits(graph) if found)

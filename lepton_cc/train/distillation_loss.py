@@ -14,25 +14,22 @@ from torch.nn import functional
 
 from lepton_cc.ir.graph import Graph, Value
 from lepton_cc.ir.op_kind import Trait
-from lepton_cc.ir.ops.reduce import Softmax
 from lepton_cc.ir.tensor import Array
+from lepton_cc.passes.final_softmax import final_logits
 
 
 def compared_values(graph: Graph, *, classifies: bool) -> tuple[tuple[Value, bool], ...]:
     """For each output the value that is compared, and whether it holds the logits of classes.
 
-    classifies: outputs are of classes in any case, logits where no softmax makes them.
+    Classes lie along the last axis: a softmax along another one counts as none. classifies:
+    outputs are of classes in any case, logits where no softmax makes them.
     """
-    producers = graph.producers()
-    found = []
-    for value in graph.outputs:
-        op = producers.get(value)
-        kind = None if op is None else op.kind
-        if op is not None and isinstance(kind, Softmax) and kind.axis == value.type.rank - 1:
-            found.append((op.inputs[0], True))
-        else:
-            found.append((value, classifies))
-    return tuple(found)
+    return tuple(
+        (value, classifies)
+        if logits is None or logits.axis != value.type.rank - 1
+        else (logits.value, True)
+        for value, logits in zip(graph.outputs, final_logits(graph), strict=True)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,8 @@ import numpy as np
 
 from lepton_cc.ir.graph import Graph, Value
 from lepton_cc.ir.interpreter import interpret
-from lepton_cc.ir.ops.reduce import Softmax
-from lepton_cc.ir.rewrite import without_dead_ops
 from lepton_cc.ir.tensor import Array
+from lepton_cc.passes.final_softmax import before_softmax
 from lepton_cc.passes.prune.contraction_weights import with_constants
 
 # A layer that seems to matter to nothing still counts for this share of the mean.
@@ -25,7 +24,7 @@ def sensitivities(
     A trial is a layer with other weights, of the types that they have. A final softmax is left out:
     what it saturates would seem not to matter.
     """
-    bare = _without_softmax(graph)
+    bare = before_softmax(graph)
     wanted = [interpret(bare, sample) for sample in samples]
     centers = {name: np.mean([one[name] for one in wanted], axis=0) for name in bare.output_names}
     power = sum(_squares(one, centers) for one in wanted)
@@ -43,13 +42,3 @@ def _squares(outputs: Mapping[str, Array], others: Mapping[str, Array]) -> float
     return sum(
         float(np.sum((outputs[name].astype(np.float64) - others[name]) ** 2)) for name in outputs
     )
-
-
-def _without_softmax(graph: Graph) -> Graph:
-    producers = graph.producers()
-    outputs = []
-    for value in graph.outputs:
-        op = producers.get(value)
-        outputs.append(op.inputs[0] if op is not None and isinstance(op.kind, Softmax) else value)
-    bare = Graph(graph.name, graph.inputs, tuple(outputs), graph.output_names, graph.ops)
-    return without_dead_ops(bare)

@@ -6,9 +6,8 @@ import numpy as np
 
 from lepton_cc.ir.graph import Graph, Value
 from lepton_cc.ir.ops.constant import Constant
-from lepton_cc.ir.ops.reduce import Softmax
-from lepton_cc.ir.rewrite import without_dead_ops
 from lepton_cc.ir.tensor import Array
+from lepton_cc.passes.final_softmax import before_softmax
 from lepton_cc.passes.prune.contraction_weights import constant_arrays, prunable_layers
 from lepton_cc.passes.reconstruct.block import Block
 
@@ -18,11 +17,7 @@ def whole_block(graph: Graph) -> Block:
 
     It ends before a final softmax: what that reads is sharper than probabilities.
     """
-    producers = graph.producers()
-    last = producers.get(graph.outputs[0])
-    output = last.inputs[0] if last and isinstance(last.kind, Softmax) else graph.outputs[0]
-    cut = Graph(graph.name, graph.inputs, (output,), graph.output_names, graph.ops)
-    alive = without_dead_ops(cut)
+    alive = before_softmax(graph)
     arrays = constant_arrays(alive)
     ops = tuple(op for op in alive.ops if not isinstance(op.kind, Constant))
     trained = tuple(
@@ -31,7 +26,7 @@ def whole_block(graph: Graph) -> Block:
         for value in layer.op.inputs[1:]
         if value in arrays
     )
-    return Block(alive.inputs[0], output, ops, arrays, trained)
+    return Block(alive.inputs[0], alive.outputs[0], ops, arrays, trained)
 
 
 def refusal_of_whole(graph: Graph) -> str:
