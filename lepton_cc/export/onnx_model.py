@@ -133,11 +133,14 @@ def _value_info(name: str, value: Value) -> onnx.ValueInfoProto:
 
 def _name_outputs(writer: Writer, graph: Graph) -> None:
     """Gives what computes an output its name; what is an input or output already is copied."""
+    named = [
+        (name, writer.tensor(value, identity(value.type.rank)))
+        for name, value in zip(graph.output_names, graph.outputs, strict=True)
+    ]
     taken = {value.name for value in graph.inputs}
     taken.update(tensor.name for tensor in writer.initializers)
     renamed: dict[str, str] = {}
-    for name, value in zip(graph.output_names, graph.outputs, strict=True):
-        tensor = writer.tensor(value, identity(value.type.rank))
+    for name, tensor in named:
         if tensor in taken or tensor in renamed:
             source = renamed.get(tensor, tensor)
             writer.nodes.append(onnx.helper.make_node("Identity", [source], [name], f"{name}/copy"))

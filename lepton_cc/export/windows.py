@@ -41,14 +41,18 @@ def write_convolution(writer: Writer, op: Op) -> None:
 
 def write_matmul(writer: Writer, op: Op) -> None:
     """Gemm of matrices, MatMul (and Add) of stacks of them."""
-    names = [writer.tensor(value) for value in op.inputs]
+    names = [writer.tensor(value) for value in op.inputs[:2]]
     rank = op.result.type.rank
-    if all(value.type.rank == 2 for value in op.inputs[:2]) and len(names) == 3:
-        y = writer.node("Gemm", names, op.result.name)
+    has_bias = len(op.inputs) == 3
+    if has_bias and all(value.type.rank == 2 for value in op.inputs[:2]):
+        y = writer.node("Gemm", [*names, writer.tensor(op.inputs[2])], op.result.name)
     else:
-        y = writer.node("MatMul", names[:2], op.result.name)
-        if len(names) == 3:
-            y = writer.node("Add", [y, names[2]], op.result.name)
+        y = writer.node("MatMul", names, op.result.name)
+        if has_bias:
+            # Of full rank: of a vector ONNX Runtime makes a Gemm between reshapes, and at opset 21
+            # puts a pair around them whose types do not agree.
+            bias = writer.tensor(op.inputs[2], identity(rank))
+            y = writer.node("Add", [y, bias], op.result.name)
     writer.bind(op.result, y, identity(rank))
 
 

@@ -167,25 +167,25 @@ def product_of_activations(op: Op, rewriter: Rewriter) -> Replacement:
 
 @rule("dequantize(contraction) + b = dequantize(contraction + b / step)", Binary)
 def bias_of_accumulator(op: Op, rewriter: Rewriter) -> Replacement:
-    """A float constant for each output channel, of a contraction that has no bias yet.
+    """A constant for each output channel, of a contraction that has no bias yet: floats, or i32.
 
-    A sum with a quantized constant is an op of its own in the model and stays one.
+    A sum with a constant of fewer bits is an op of its own in the model and stays one.
     """
     if op.kind != Binary(BinaryFunction.ADD):
         return None
     for product, other in either_order((op.inputs[0], op.inputs[1])):
-        found, reals = dequantized(rewriter, product), rewriter.constant_array(other)
+        found = dequantized(rewriter, product)
         contraction = None if found is None else rewriter.producer(found.x)
-        if found is None or contraction is None or reals is None or op.result.type != product.type:
+        if found is None or contraction is None or op.result.type != product.type:
             continue
-        kind, outputs = contraction.kind, product.type.shape[-1:]
+        kind = contraction.kind
         if not isinstance(kind, Conv | ConvTranspose | MatMul) or len(contraction.inputs) != 2:
-            continue
-        if reals.size != 1 and (reals.shape[-1:] != outputs or (reals.size,) != outputs):
             continue
         if not rewriter.has_single_use(product):
             continue
-        bias = rewriter.constant(np.broadcast_to(reals.reshape(-1), product.type.dims[-1:]))
+        bias = _channel_constant(rewriter, other, product.type.dims[-1])
+        if bias is None:
+            continue
         weights = rewriter.constant_array(contraction.inputs[1])
         content = contraction.inputs[1] if weights is None else weights
         with_bias = replace(contraction, operands=(*contraction.inputs, bias))
@@ -196,9 +196,51 @@ def bias_of_accumulator(op: Op, rewriter: Rewriter) -> Replacement:
     return None
 
 
+@rule("contraction(x, w) + b = contraction(x, w, b)", Binary)
+def bias_of_contraction(op: Op, rewriter: Rewriter) -> Replacement:
+    """Of a contraction of integers that no rule has raised: what quantizes the sum may raise both.
+
+    Sums of 16-bit activations are proved to fit, or split, together with what quantizes them.
+    """
+    if op.kind != Binary(BinaryFunction.ADD):
+        return None
+    for product, other in either_order((op.inputs[0], op.inputs[1])):
+        contraction = rewriter.producer(product)
+        if contraction is None or len(contraction.inputs) != 2:
+            continue
+        if not isinstance(contraction.kind, Conv | ConvTranspose | MatMul):
+            continue
+        if narrow(rewriter, contraction.inputs[0]) is None:
+            continue
+        if op.result.type != product.type or not rewriter.has_single_use(product):
+            continue
+        bias = _channel_constant(rewriter, other, product.type.dims[-1])
+        if bias is not None:
+            rewriter.match(product, OpKind)
+            return (rewriter.emit(contraction.kind, *contraction.inputs, bias),)
+    return None
+
+
+def _channel_constant(rewriter: Rewriter, value: Value, channels: int) -> Value | None:
+    """Constant floats, or i32 behind a dequantize, of [..., 1, C] or of one element, as [C]."""
+    found = dequantized(rewriter, value)
+    array = rewriter.constant_array(value if found is None else found.x)
+    if array is None or (found is not None and found.x.type.dtype is not DType.I32):
+        return None
+    if array.size != 1 and (array.shape[-1], array.size) != (channels, channels):
+        return None
+    flat = rewriter.constant(np.broadcast_to(array.reshape(-1), (channels,)))
+    if found is None:
+        return flat
+    shape = (-1,) if found.scales.size > 1 else ()
+    scales, zero_points = found.scales.reshape(shape), found.zero_points.reshape(shape)
+    return emit_dequantize(rewriter, flat, scales, zero_points)
+
+
 RULES: tuple[Rule, ...] = (
     convolution,
     product_with_weights,
     product_of_activations,
     bias_of_accumulator,
+    bias_of_contraction,
 )

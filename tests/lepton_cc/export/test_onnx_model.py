@@ -17,6 +17,7 @@ from lepton_cc.ir.graph import Graph
 from lepton_cc.ir.interpreter import interpret
 from lepton_cc.ir.op_kind import OpKind
 from lepton_cc.ir.ops.elementwise import Binary, Clamp, Unary
+from lepton_cc.ir.ops.matmul import MatMul
 from lepton_cc.ir.ops.movement import Concat, Pad, Slice, Transpose
 from lepton_cc.ir.ops.pointwise_functions import BinaryFunction, UnaryFunction
 from lepton_cc.ir.ops.reduce import ArgFunction, ArgReduce, Reduce, ReduceFunction, Softmax
@@ -24,8 +25,10 @@ from lepton_cc.ir.tensor import Array
 from lepton_cc.ir.types import TensorType
 from lepton_cc.levels import LEVELS, OptLevel
 from lepton_cc.passes.manager import PassManager
+from lepton_cc.passes.quantize.float_ops import float_ops
 from lepton_cc.passes.quantize.output_scales import output_scales
 from lepton_cc.passes.quantize.weight_rounding import WeightScheme
+from tests.passes.quantize.test_quantizer import RAISE
 
 
 def quantized(path: Path, samples: Array, scheme: str) -> Graph:
@@ -82,6 +85,38 @@ def test_bytes_need_no_new_opset(project_root: Path) -> None:
     samples = np.load(project_root / "models" / "digits_samples.npz")["x"][:8]
     model = onnx_model(quantized(project_root / "models" / "digits_cnn.onnx", samples, "w8a8"))
     assert model.opset_import[0].version == 20
+
+
+@pytest.mark.parametrize("scheme", ["w8a8", "w4a8", "w8a16"])
+def test_stacked_products_keep_their_biases(scheme: str) -> None:
+    rng = np.random.default_rng(2)
+    builder = GraphBuilder("stacked", ["x"])
+    value = builder.input("x", TensorType(DType.F32, (1, 8, 32)))
+    for rows, columns in ((32, 64), (64, 16)):
+        weights = rng.standard_normal((rows, columns)).astype(np.float32) / 8
+        bias = rng.standard_normal(columns).astype(np.float32)
+        operands = [builder.constant(array) for array in (weights, bias)]
+        value = builder.emit(Clamp(0.0), builder.emit(MatMul(), value, *operands))
+    graph = builder.finish([value], ["y"])
+    samples = rng.standard_normal((8, 1, 8, 32)).astype(np.float32)
+    done = quantize(graph, QuantizationOptions(WeightScheme(scheme), {"x": samples}))
+    assert done is not None
+    model = onnx_model(done.graph)
+    again = import_model(model)
+    assert not float_ops(PassManager(RAISE).run(again))
+    expected = interpret(integers_of(done.graph), {"x": samples[0]})["y"]
+    np.testing.assert_array_equal(interpret(integers_of(again), {"x": samples[0]})["y"], expected)
+    (theirs,) = onnxruntime_outputs(model, samples[0], fused=False)
+    assert np.abs(theirs - expected).max() <= output_scales(done.graph)["y"] * 1.001
+
+
+def test_a_constant_may_be_an_output() -> None:
+    builder = GraphBuilder("constant", ["x"])
+    x = builder.input("x", TensorType(DType.F32, (1, 2)))
+    numbers = builder.constant(np.asarray([1.0, 5.0], np.float32))
+    graph = builder.finish([builder.emit(Clamp(0.0), x), numbers, numbers], ["y", "z", "again"])
+    got = onnxruntime_outputs(onnx_model(graph), np.ones((1, 2), np.float32))
+    assert [array.tolist() for array in got] == [[[1.0, 1.0]], [1.0, 5.0], [1.0, 5.0]]
 
 
 X = TensorType(DType.F32, (1, 3, 4, 5))

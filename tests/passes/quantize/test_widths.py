@@ -69,6 +69,20 @@ def _weighted(op: str, *shape: int, scale: float) -> Case:
     return Case(nodes, {"w": weights, "ws": np.asarray(scale, np.float32)})
 
 
+def _with_bias(product: Case, channels: int) -> Case:
+    """The product, and behind it the sum with integers for each channel, of rank 2."""
+    bias = RNG.integers(-5000, 5000, (1, channels)).astype(np.int32)
+    node = helper.make_node(product.nodes[1].op_type, ["a", "wd"], ["m"])
+    nodes = (
+        product.nodes[0],
+        helper.make_node("DequantizeLinear", ["k", "ks"], ["kd"], axis=1),
+        node,
+        helper.make_node("Add", ["m", "kd"], ["c"]),
+    )
+    steps = np.full(channels, 2e-6, np.float32) * np.arange(1, channels + 1, dtype=np.float32)
+    return Case(nodes, {**product.constants, "k": bias, "ks": steps})
+
+
 def _of_scalar(op: str, number: float) -> Case:
     return Case((helper.make_node(op, ["a", "k"], ["c"]),), {"k": np.asarray(number, np.float32)})
 
@@ -76,6 +90,7 @@ def _of_scalar(op: str, number: float) -> Case:
 CASES = {
     "conv": _weighted("Conv", 4, 6, 3, 3, scale=0.005),
     "matmul": _weighted("MatMul", 8, 5, scale=0.01),
+    "matmul and bias": _with_bias(_weighted("MatMul", 8, 5, scale=0.01), 5),
     "product of activations": Case(
         (
             helper.make_node("Transpose", ["b"], ["bt"], perm=[0, 1, 3, 2]),
