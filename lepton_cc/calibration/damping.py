@@ -5,20 +5,15 @@ where they are and makes up for nothing. The model is rounded with each candidat
 of the samples, and its outputs are compared with the float model's on the rest.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from lepton_cc.calibration.data import CalibrationData, Fold, Samples
-from lepton_cc.calibration.float_run import InnerRun, inner_run
-from lepton_cc.calibration.judged_values import Judged, judged
-from lepton_cc.calibration.rounded_layers import (
-    round_layers,
-    solvable_layers,
-    staged_run,
-)
-from lepton_cc.ir.graph import Graph, Value
+from lepton_cc.calibration.float_run import InnerRun
+from lepton_cc.calibration.judged_values import judged
+from lepton_cc.calibration.rounded_layers import ReferenceRuns, round_layers, staged_run
+from lepton_cc.ir.graph import Graph
 from lepton_cc.ir.rewrite import Statistics
 from lepton_cc.passes.quantize.insert_quantization import InsertQuantization
 from lepton_cc.passes.quantize.layer_rounding import DEFAULT_DAMPING, Rounding
@@ -28,15 +23,21 @@ _FEWEST_SAMPLES = 32
 
 
 def chosen_damping(
-    graph: Graph, data: CalibrationData, insertion: InsertQuantization, *, correct_bias: bool
+    graph: Graph,
+    data: CalibrationData,
+    insertion: InsertQuantization,
+    reference: ReferenceRuns,
+    *,
+    correct_bias: bool,
 ) -> float:
-    """The candidate whose outputs err least on samples held out; the default if there are few."""
+    """The candidate whose outputs err least on samples held out; the default if there are few.
+
+    reference: of the same graph and insertion.
+    """
     if data.num_samples < _FEWEST_SAMPLES:
         return DEFAULT_DAMPING
     fitted, held_out = Fold(data, is_held_out=False), Fold(data, is_held_out=True)
     errors = []
-    read = [op.inputs[0] for op in solvable_layers(graph, insertion)]
-    float_run = inner_run(graph, [*_values(judged(graph)), *read])
     for damping in _CANDIDATES:
         integer_run = staged_run(insertion)
         rounded = round_layers(
@@ -44,19 +45,16 @@ def chosen_damping(
             fitted,
             insertion,
             Rounding.GPTQ,
+            reference,
+            integer_run,
             correct_bias=correct_bias,
             damping=damping,
-            float_run=float_run,
-            integer_run=integer_run,
         )
         changed = replace(insertion, rounded=rounded.layers).run(graph, Statistics())
-        changed_run = integer_run.extend(changed, _values(judged(changed)), ())
-        errors.append(output_error(graph, float_run, changed, changed_run, held_out))
+        wanted = [one.value for one in judged(changed)]
+        changed_run = integer_run.extend(changed, wanted, ())
+        errors.append(output_error(graph, reference.outputs, changed, changed_run, held_out))
     return _CANDIDATES[int(np.argmin(errors))]
-
-
-def _values(found: Sequence[Judged]) -> list[Value]:
-    return [one.value for one in found]
 
 
 def output_error(

@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 
 from lepton_cc.ir.diagnostics import UsageError
 from lepton_cc.ir.graph import Graph, Op
+from lepton_cc.passes.quantize.integer_forms import Form, integer_forms
 from lepton_cc.passes.quantize.quantization_points import quantization_points
 from lepton_cc.passes.quantize.weight_rounding import WeightScheme
 
@@ -25,14 +26,27 @@ class LayerScheme:
         return any(name == self.pattern or fnmatchcase(name, self.pattern) for name in names)
 
 
+def scheme_layers(graph: Graph) -> tuple[Op, ...]:
+    """What may have a scheme of its own: layers with weights, and sums, products, means and pools.
+
+    The latter have no weights, so that only the bits of their result are theirs.
+    """
+    points, forms = quantization_points(graph), integer_forms(graph)
+    weighted = {*points.contractions, *points.layers}
+    return tuple(
+        op
+        for op in graph.ops
+        if op in weighted or (forms.of(op) is Form.COMPUTED and op.result not in points.fixed)
+    )
+
+
 def named_layers(graph: Graph, schemes: Sequence[LayerScheme]) -> Mapping[str, WeightScheme]:
     """Schemes by the name of a layer's result; the last of those that fit a layer counts.
 
     Raises:
         UsageError: no layer of the graph has such a name.
     """
-    points = quantization_points(graph)
-    layers = (*points.contractions, *points.layers)
+    layers = scheme_layers(graph)
     for one in schemes:
         if not any(one.fits(layer) for layer in layers):
             names = ["+".join(layer.location.nodes) or layer.results[0].name for layer in layers]

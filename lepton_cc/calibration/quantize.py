@@ -16,7 +16,13 @@ from lepton_cc.calibration.data import (
 from lepton_cc.calibration.layer_schemes import LayerScheme, named_layers
 from lepton_cc.calibration.method import Method
 from lepton_cc.calibration.mixed_widths import Sensitivity, WidthBudget, mixed_schemes
-from lepton_cc.calibration.rounded_layers import RoundedLayers, nearest_layers, round_layers
+from lepton_cc.calibration.rounded_layers import (
+    RoundedLayers,
+    nearest_layers,
+    reference_runs,
+    round_layers,
+    staged_run,
+)
 from lepton_cc.calibration.small_layers import small_layers
 from lepton_cc.calibration.statistics import calibration_statistics
 from lepton_cc.ir.diagnostics import Code, UsageError, refuse
@@ -274,9 +280,17 @@ def _rounded(
     rounding = nearest_layers(prepared, inserted)
     if options.rounding is not Rounding.PLAIN:
         corrects = options.corrects_bias
-        damping = chosen_damping(prepared, data, inserted, correct_bias=corrects)
+        reference = reference_runs(prepared, inserted)
+        damping = chosen_damping(prepared, data, inserted, reference, correct_bias=corrects)
         rounding = round_layers(
-            prepared, data, inserted, options.rounding, correct_bias=corrects, damping=damping
+            prepared,
+            data,
+            inserted,
+            options.rounding,
+            reference,
+            staged_run(inserted),
+            correct_bias=corrects,
+            damping=damping,
         )
         inserted = replace(inserted, rounded=rounding.layers)
     measured = {one.name: one.error for one in found}

@@ -11,6 +11,7 @@ import numpy as np
 
 from lepton_cc.calibration.data import Samples
 from lepton_cc.calibration.float_run import InnerRun, inner_run
+from lepton_cc.calibration.judged_values import judged
 from lepton_cc.calibration.staged_run import StagedRun
 from lepton_cc.ir.graph import Graph, Op, Value
 from lepton_cc.ir.op_kind import Trait
@@ -23,7 +24,6 @@ from lepton_cc.passes.quantize.channel_moments import importance, mean_shift
 from lepton_cc.passes.quantize.insert_quantization import InsertQuantization
 from lepton_cc.passes.quantize.layer_moments import MomentSums, has_rows
 from lepton_cc.passes.quantize.layer_rounding import (
-    DEFAULT_DAMPING,
     LayerError,
     LayerProblem,
     Rounding,
@@ -66,35 +66,53 @@ class RoundedLayers:
     damping: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ReferenceRuns:
+    """The float graph, compiled once for all that is compared with it.
+
+    By stage what its layers read; `outputs` gives the judged values.
+    """
+
+    stages: tuple[InnerRun, ...]
+    outputs: InnerRun
+
+
+def reference_runs(graph: Graph, insertion: InsertQuantization) -> ReferenceRuns:
+    """Runs of a prepared float graph that stop where each stage reads."""
+    staged = StagedRun(is_float=True)
+    stages = tuple(
+        staged.extend(graph, [op.inputs[0] for op in stage], ())
+        for stage in _stages(graph, _solvable_layers(graph, insertion))
+    )
+    return ReferenceRuns(stages, staged.extend(graph, [one.value for one in judged(graph)], ()))
+
+
 def round_layers(
     graph: Graph,
     data: Samples,
     insertion: InsertQuantization,
     method: Rounding,
+    reference: ReferenceRuns,
+    integer_run: StagedRun,
     *,
     correct_bias: bool,
-    damping: float = DEFAULT_DAMPING,
-    float_run: InnerRun | None = None,
-    integer_run: StagedRun | None = None,
+    damping: float,
 ) -> RoundedLayers:
     """Rounds all contractions of a prepared float graph that are matrix products of windows.
 
-    float_run: gives what `solvable_layers` read, if there is such a function already. integer_run:
-    is extended by each stage, a new one unless given.
+    reference: of the same graph and insertion. integer_run: a new `staged_run` of the insertion,
+    extended by each stage.
     """
     arrays = _arrays(graph)
     contractions = _contractions(graph, insertion)
-    solvable = solvable_layers(graph, insertion)
-    if float_run is None:
-        float_run = inner_run(graph, [op.inputs[0] for op in solvable])
-    staged = staged_run(insertion) if integer_run is None else integer_run
+    solvable = _solvable_layers(graph, insertion)
     layers: dict[str, RoundedLayer] = {}
     errors: dict[str, LayerError] = {}
-    for stage in _stages(graph, solvable):
+    for stage, float_run in zip(_stages(graph, solvable), reference.stages, strict=True):
         current = replace(insertion, rounded=dict(layers)).run(graph, Statistics())
         sources = _sources(current, stage, is_float=bool(insertion.block))
         undecided = {op.result for op in solvable if op.result.name not in layers}
-        rounded_run = staged.extend(current, [x for x, _ in sources.values()], undecided)
+        rounded_run = integer_run.extend(current, [x for x, _ in sources.values()], undecided)
         sums = {op: MomentSums(op, data.num_samples) for op in stage if op in sources}
         for sample in data.samples():
             rounded, reals = rounded_run(sample), float_run(sample)
@@ -120,7 +138,7 @@ def round_layers(
     return RoundedLayers(layers, records, damping)
 
 
-def solvable_layers(graph: Graph, insertion: InsertQuantization) -> tuple[Op, ...]:
+def _solvable_layers(graph: Graph, insertion: InsertQuantization) -> tuple[Op, ...]:
     """The contractions of a prepared float graph that are rounded for the least error."""
     arrays = _arrays(graph)
     return tuple(op for op in _contractions(graph, insertion) if not _reason(op, arrays))

@@ -9,6 +9,7 @@ from lepton_cc.calibration.damping import chosen_damping, output_error
 from lepton_cc.calibration.data import Fold, calibration_data
 from lepton_cc.calibration.float_run import inner_run
 from lepton_cc.calibration.judged_values import Judged, judged
+from lepton_cc.calibration.rounded_layers import reference_runs
 from lepton_cc.ir.builder import GraphBuilder
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.graph import Graph
@@ -63,14 +64,15 @@ def test_few_samples_choose_nothing_and_more_do(monkeypatch: pytest.MonkeyPatch)
     insertion = InsertQuantization(
         WeightScheme.W4A8, {"x": Interval(-4, 4), "y": Interval(-30, 30)}
     )
+    runs = reference_runs(network(), insertion)
     few = calibration_data(network(), {"x": samples(31, DEPTH)})
-    assert chosen_damping(network(), few, insertion, correct_bias=True) == DEFAULT_DAMPING
+    assert chosen_damping(network(), few, insertion, runs, correct_bias=True) == DEFAULT_DAMPING
     # What lies in a few dimensions says nothing about the others: they must not drift.
     flat = samples(64, 6)
     flat[8:16] = samples(64, DEPTH)[8:16]
     flat[24:32] = samples(64, DEPTH)[24:32]
     many = [calibration_data(network(), {"x": x}) for x in (flat, samples(160, DEPTH))]
-    chosen = [chosen_damping(network(), one, insertion, correct_bias=True) for one in many]
+    chosen = [chosen_damping(network(), one, insertion, runs, correct_bias=True) for one in many]
     assert chosen == [1.0, 0.003]
 
 
