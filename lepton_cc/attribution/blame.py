@@ -1,37 +1,39 @@
 """The Python API of `lepton blame`: layers by what quantizing them costs, with causes and cures."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
+from lepton_cc.attribution.advice import Advice, Suspect, advise
 from lepton_cc.attribution.causes import Cause, LayerNoise, layer_noises
+from lepton_cc.attribution.cure import Cure, Proposer, layer_names
+from lepton_cc.attribution.measurement import Measurement
 from lepton_cc.attribution.swap import Swapper, swapper
-from lepton_cc.attribution.variant_run import runner
+from lepton_cc.attribution.trial import Trial, tried
 from lepton_cc.calibration.data import CalibrationSource, calibration_data, made_up_data
-from lepton_cc.calibration.judged_values import Judged, logits
-from lepton_cc.calibration.quantize import QuantizationOptions, quantization_options, quantize
+from lepton_cc.calibration.quantize import quantization_options
+from lepton_cc.calibration.quantize import quantize as quantize_model
 from lepton_cc.codegen.targets.loader import HOST, load_target
 from lepton_cc.evaluation.data import ArrayForm, DataSource, EvaluationData, evaluation_data, formed
-from lepton_cc.evaluation.metric import Metric, record, score
+from lepton_cc.evaluation.metric import Metric
 from lepton_cc.frontend.importer import import_model
 from lepton_cc.ir.diagnostics import Code, UsageError, refuse
 from lepton_cc.ir.graph import Graph
+from lepton_cc.ir.ops.quantization import Quantize
 from lepton_cc.ir.tensor import Array
 from lepton_cc.levels import BEFORE_QUANTIZATION
 from lepton_cc.passes.manager import PassManager
+from lepton_cc.passes.quantize.weight_rounding import WeightScheme
 from lepton_cc.sample_inputs import read_inputs
-from lepton_cc.verify.post_training import decibels
 
 Model = str | os.PathLike[str]
-Arrays = Mapping[str, Array]
 _NUM_SAMPLES = 32
 # No choice of scales takes much off a layer that is only rounded; one with a fault comes first
 # even where what follows (a saturated softmax) hides 18 dB of it.
 _ROUNDED = 1 / 64
+_NARROW_BITS, _WIDE_BITS = 4, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class LayerBlame:
 
     alone_decibels: SQNR of the outputs with this layer quantized and no other; without_decibels:
     with all but this one. share: of the sum of all layers' noise powers. The scores belong to the
-    same two models. `cure` says what mends it, or that nothing does.
+    same two models.
     """
 
     name: str
@@ -53,7 +55,7 @@ class LayerBlame:
     without_score: float | None
     noise: LayerNoise
     cause: Cause
-    cure: str
+    advice: Advice = field(default_factory=Advice)
 
     @property
     def culpability(self) -> float:
@@ -65,7 +67,9 @@ class LayerBlame:
 class Blame:
     """All layers, the one to mend first (`culpability`) first.
 
-    `all_decibels`: SQNR with all of them quantized.
+    `all_decibels`: SQNR with all of them quantized. `trials`: the cures that were tried, each on
+    the whole model, in the order of the layers; `advised`: what `lepton compress` is best told,
+    and what that gives; None if nothing tried was worth it.
     """
 
     num_samples: int
@@ -74,6 +78,8 @@ class Blame:
     float_score: float | None
     all_score: float | None
     layers: tuple[LayerBlame, ...]
+    trials: tuple[Trial, ...] = ()
+    advised: Trial | None = None
 
 
 def blame(  # noqa: PLR0913  # options of the command line, by keyword
@@ -89,12 +95,14 @@ def blame(  # noqa: PLR0913  # options of the command line, by keyword
     dims: Mapping[str, int] | None = None,
     form: ArrayForm | None = None,
     samples: int = _NUM_SAMPLES,
+    try_cures: bool = True,
 ) -> Blame:
-    """Which layers of a quantized model lose its accuracy, and why.
+    """Which layers of a quantized model lose its accuracy, why, and what mends it.
 
     `model` is float; its quantized form is made here (`quantize`), or is the QDQ or QLinear model
     `against`. SQNR is measured on the first `samples` of `calibrate` (or, without it, of `data`;
-    made up without both); scores on all of `data`.
+    made up without both); scores on all of `data`. With `calibrate`, cures of the worst layers are
+    tried: the model is quantized again with each.
 
     Raises:
         Refused: a model or the data are refused, or the models do not belong together.
@@ -113,15 +121,89 @@ def blame(  # noqa: PLR0913  # options of the command line, by keyword
             known = ", ".join(one.value for one in Metric)
             raise UsageError(f"metric {metric!r} is none of {known}") from None
         evaluation = evaluation_data(imported.inputs, data, how, labels, form)
+    scheme = quantize if against is None else WeightScheme.W8A8.value
+    options = quantization_options(scheme, source, calibration_method, load_target(HOST))
+    assert options is not None
     if against is None:
-        options = quantization_options(quantize, source, calibration_method, load_target(HOST))
-        assert options is not None
-        swapping = _quantized_here(imported, options)
+        found = quantize_model(imported, options)
+        assert found is not None
+        swapping = swapper(found.graph, found.prepared)
+        names = layer_names(found.prepared)
     else:
-        swapping = _given(imported, import_model(against, dims=dims))
+        swapping, names = _given(imported, import_model(against, dims=dims)), {}
     given = _samples(imported, source, evaluation, samples)
-    scheme = quantize if against is None else None
-    return _Search(swapping, given, evaluation, Metric(metric), scheme).run()
+    noises = layer_noises(swapping, given)
+    if against is not None:
+        options = replace(options, scheme=_given_scheme(swapping, noises))
+    measurement = Measurement(swapping.variant(()), given, evaluation, Metric(metric))
+    before = measurement.of(swapping.variant(range(len(swapping.layers))))
+    proposer = Proposer(options, names, is_given=against is not None)
+    layers = _layers(swapping, noises, measurement, proposer)
+
+    def attempt(cures: Iterable[Cure]) -> Mapping[Cure, Trial]:
+        return tried(imported, options, cures, measurement)
+
+    # What is quantized and judged by random numbers says nothing about a cure.
+    has_trials = try_cures and source is not None
+    suspects = [suspect for _, suspect in layers]
+    advised = advise(suspects, before, options, attempt if has_trials else None)
+    return Blame(
+        len(given),
+        before.decibels,
+        None if evaluation is None else Metric(metric),
+        measurement.float_score,
+        before.score,
+        tuple(
+            replace(layer, advice=advice)
+            for (layer, _), advice in zip(layers, advised.advices, strict=True)
+        ),
+        advised.trials,
+        advised.best,
+    )
+
+
+def _layers(
+    swapping: Swapper, noises: Sequence[LayerNoise], measurement: Measurement, proposer: Proposer
+) -> list[tuple[LayerBlame, Suspect]]:
+    """All layers and what may mend them, the one to mend first first."""
+    numbers = range(len(swapping.layers))
+    alone = [measurement.of(swapping.variant([number])) for number in numbers]
+    without = [
+        measurement.of(swapping.variant([n for n in numbers if n != number])) for number in numbers
+    ]
+    total = sum(quality.noise for quality in alone) or 1.0
+    found = []
+    for layer, noise, one, others in zip(swapping.layers, noises, alone, without, strict=True):
+        blamed = LayerBlame(
+            layer.name,
+            layer.operation,
+            layer.nodes,
+            one.decibels,
+            others.decibels,
+            one.noise / total,
+            one.score,
+            others.score,
+            noise,
+            noise.cause,
+        )
+        cures = proposer.cures(layer, noise, swapping.graph)
+        found.append((blamed, Suspect(noise, blamed.share, cures)))
+    return sorted(found, key=lambda pair: -pair[0].culpability)
+
+
+def _given_scheme(swapping: Swapper, noises: Sequence[LayerNoise]) -> WeightScheme:
+    """The widths that most layers of a model have which was quantized elsewhere."""
+    narrow = [noise.weights_bits <= _NARROW_BITS for noise in noises if noise.weights_bits]
+    wide = [
+        pair.quantize.kind.dtype.bits > _WIDE_BITS
+        for layer in swapping.layers
+        for pair in layer.pairs
+        if isinstance(pair.quantize.kind, Quantize)
+    ]
+    has_narrow, has_wide = (2 * sum(found) > len(found) for found in (narrow, wide))
+    if has_narrow:
+        return WeightScheme.W4A16 if has_wide else WeightScheme.W4A8
+    return WeightScheme.W8A16 if has_wide else WeightScheme.W8A8
 
 
 def _formed(source: CalibrationSource | None, form: ArrayForm) -> CalibrationSource | None:
@@ -147,12 +229,6 @@ def _samples(
     return list(islice(found, 0, None, max(1, count // limit)))[:limit]
 
 
-def _quantized_here(imported: Graph, options: QuantizationOptions) -> Swapper:
-    found = quantize(imported, options)
-    assert found is not None
-    return swapper(found.graph, found.prepared)
-
-
 def _given(imported: Graph, quantized: Graph) -> Swapper:
     prepare = PassManager(BEFORE_QUANTIZATION).run
     found = swapper(prepare(quantized), prepare(imported))
@@ -163,129 +239,3 @@ def _given(imported: Graph, quantized: Graph) -> Swapper:
             hint="give a QDQ or QLinear model, or --quantize to make one",
         )
     return found
-
-
-class _Search:
-    """Runs the variants; SQNR is relative to the model with all layers float."""
-
-    def __init__(
-        self,
-        swapping: Swapper,
-        samples: Sequence[Arrays],
-        evaluation: EvaluationData | None,
-        metric: Metric,
-        scheme: str | None,
-    ) -> None:
-        self._swapping = swapping
-        self._samples = samples
-        self._evaluation = evaluation
-        self._metric = metric
-        self._scheme = scheme
-        self._reference: list[list[Array]] = []
-
-    def run(self) -> Blame:
-        numbers = range(len(self._swapping.layers))
-        float_score = self._reference_score()
-        everything = self._measured(numbers)
-        alone = [self._measured([number]) for number in numbers]
-        without = [self._measured([n for n in numbers if n != number]) for number in numbers]
-        noises = layer_noises(self._swapping, self._samples)
-        total = sum(ratio for ratio, _ in alone) or 1.0
-        found = []
-        for layer, noise, one, others in zip(
-            self._swapping.layers, noises, alone, without, strict=True
-        ):
-            found.append(
-                LayerBlame(
-                    layer.name,
-                    layer.operation,
-                    layer.nodes,
-                    decibels(1.0, one[0]),
-                    decibels(1.0, others[0]),
-                    one[0] / total,
-                    one[1],
-                    others[1],
-                    noise,
-                    noise.cause,
-                    cure(noise, self._scheme),
-                )
-            )
-        return Blame(
-            len(self._samples),
-            decibels(1.0, everything[0]),
-            None if self._evaluation is None else self._metric,
-            float_score,
-            everything[1],
-            tuple(sorted(found, key=lambda one: -one.culpability)),
-        )
-
-    def _reference_score(self) -> float | None:
-        run = self._runner(())
-        self._reference = [run(sample) for sample in self._samples]
-        return self._score(run)
-
-    def _runner(self, quantized: Sequence[int]) -> Callable[[Arrays], list[Array]]:
-        graph = self._swapping.variant(quantized)
-        num_runs = len(self._samples)
-        if self._evaluation is not None:
-            num_runs += self._evaluation.samples.num_samples
-        # A softmax that is certain hides what is wrong before it.
-        wanted = [*map(Judged, graph.outputs), *logits(graph)]
-        run = runner(graph, [one.value for one in wanted], num_runs)
-
-        def outputs(sample: Arrays) -> list[Array]:
-            values = run(sample)
-            return [one.of(values[one.value.name]) for one in wanted]
-
-        return outputs
-
-    def _measured(self, quantized: Sequence[int]) -> tuple[float, float | None]:
-        """Noise over signal, the mean of all outputs and logits, and the score."""
-        run = self._runner(quantized)
-        signal = np.zeros(len(self._reference[0]))
-        noise = np.zeros_like(signal)
-        for sample, reference in zip(self._samples, self._reference, strict=True):
-            for number, (theirs, ours) in enumerate(zip(reference, run(sample), strict=True)):
-                wide = theirs.astype(np.float64)
-                signal[number] += float(np.sum(wide * wide))
-                noise[number] += float(np.sum((ours.astype(np.float64) - wide) ** 2))
-        ratios = noise / np.maximum(signal, np.finfo(np.float64).tiny)
-        return float(ratios.mean()), self._score(run)
-
-    def _score(self, run: Callable[[Arrays], list[Array]]) -> float | None:
-        data = self._evaluation
-        if data is None or data.labels is None:
-            return None
-        first, per_label = self._swapping.graph.inputs[0].name, data.samples_per_label
-        records = [
-            record(self._metric, sample[first], run(sample)[0], data.labels[number // per_label])
-            for number, sample in enumerate(data)
-        ]
-        return score(self._metric, records, data.labels, per_label)
-
-
-_WIDER = "lepton compress --layer-scheme NAME=w8a16 keeps one layer wider"
-
-
-def cure(noise: LayerNoise, scheme: str | None) -> str:
-    """The flags that mend a cause; `scheme` None: the model was quantized elsewhere."""
-    again = "" if scheme else "quantize the float model here: --quantize w8a8 --calibrate DATA.npz"
-    where = noise.in_weights
-    match noise.cause:
-        case Cause.SATURATION:
-            return again or "--calibration-method minmax, with samples that show the whole range"
-        case Cause.UNUSED_RANGE:
-            return again or "--calibrate with samples that look like the device's"
-        case Cause.RANGE_OUTLIER if where:
-            return again or "--quantize w8a8 gives each output channel a scale of its own"
-        case Cause.RANGE_OUTLIER:
-            more = "--calibration-method percentile, or mse"
-            return more if scheme else f"{again} {more}"
-        case Cause.BIAS_SHIFT:
-            return again or (
-                "--quantize w8a8" if scheme == "w4a8" else f"none needed at 8 bits; {_WIDER}"
-            )
-        case Cause.CANCELLATION:
-            return f"no flag: a sum of near opposites keeps its operands' steps; {_WIDER}"
-        case Cause.ROUNDING:
-            return "--quantize w8a8" if where and noise.weights_bits <= 4 else f"none; {_WIDER}"

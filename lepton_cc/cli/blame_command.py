@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from lepton_cc.cli.tables import Cell, print_table
 
 if TYPE_CHECKING:
     from lepton_cc.attribution.blame import Blame, LayerBlame
+    from lepton_cc.attribution.trial import Trial
 
 _SHOWN = 20
 
@@ -39,6 +41,13 @@ _SHOWN = 20
     metavar="N",
     help="How many of the samples SQNR is measured on.",
 )
+@click.option(
+    "--try/--no-try",
+    "try_cures",
+    default=True,
+    show_default=True,
+    help="With --calibrate: quantize again with what may help the worst layers, and measure it.",
+)
 @options.as_json
 def blame(
     *,
@@ -53,13 +62,14 @@ def blame(
     dims: tuple[str, ...],
     divide_by: float,
     samples: int,
+    try_cures: bool,
     as_json: bool,
 ) -> None:
     """Swaps layers between float and integer, and says which ones cost most, why, and what helps.
 
     The quantized model is made here (--quantize) or given (--against). Each layer is quantized
     alone, and all but it; SQNR is that of the outputs against all layers float. Its cause is the
-    largest part of the layer's own noise.
+    largest part of the layer's own noise. What helps are options of `lepton compress`.
     """
     from lepton_cc.attribution.blame import blame as blame_
     from lepton_cc.evaluation.data import ArrayForm
@@ -78,11 +88,13 @@ def blame(
         dims=options.read_dims(dims),
         form=ArrayForm(divide_by),
         samples=samples,
+        try_cures=try_cures,
     )
     if as_json:
         click.echo(json.dumps(blame_fields(found), indent=2))
     else:
         _print(found)
+        _print_command(found, model, calibrate, dims)
 
 
 def blame_fields(found: "Blame") -> dict[str, object]:
@@ -94,15 +106,32 @@ def blame_fields(found: "Blame") -> dict[str, object]:
         "float_score": found.float_score,
         "all_score": found.all_score,
         "layers": [_layer_fields(layer) for layer in found.layers],
+        "trials": [_trial_fields(trial) for trial in found.trials],
+        "advised": None if found.advised is None else _trial_fields(found.advised),
     }
 
 
 def _layer_fields(layer: "LayerBlame") -> dict[str, object]:
+    cure, quality = layer.advice.cure, layer.advice.quality
     return {
         **dataclasses.asdict(layer),
         "alone_decibels": _finite(layer.alone_decibels),
         "without_decibels": _finite(layer.without_decibels),
         "cause": layer.cause.value,
+        "advice": {
+            "arguments": None if cure is None else cure.arguments,
+            "all_decibels": None if quality is None else _finite(quality.decibels),
+            "all_score": None if quality is None else quality.score,
+            "words": layer.advice.words,
+        },
+    }
+
+
+def _trial_fields(trial: "Trial") -> dict[str, object]:
+    return {
+        "arguments": trial.cure.arguments,
+        "all_decibels": _finite(trial.quality.decibels),
+        "all_score": trial.quality.score,
     }
 
 
@@ -125,6 +154,36 @@ def _print(found: "Blame") -> None:
         click.echo(f"{len(found.layers) - _SHOWN} more cost less; --json has all")
 
 
+def _print_command(
+    found: "Blame", model: Path, calibrate: Path | None, dims: tuple[str, ...]
+) -> None:
+    """What was tried, and the command that makes the best of it."""
+    if not found.trials:
+        return
+    headings = ["tried", "all layers, dB"]
+    has_scores = found.metric is not None and found.all_score is not None
+    if found.metric is not None and has_scores:
+        headings.append(found.metric.value)
+    rows = [
+        [trial.cure.text, f"{trial.quality.decibels:.1f}", *_scores(found, trial.quality.score)]
+        for trial in found.trials
+    ]
+    print_table("on the whole model, options of lepton compress", headings, rows)
+    if found.advised is None:
+        click.echo("nothing tried helps by 1 dB")
+        return
+    bound = [word for dim in dims for word in ("--dim", dim)]
+    words = ["lepton", "compress", str(model), "--data", str(calibrate), *bound]
+    after = f"{found.all_decibels:.1f} to {found.advised.quality.decibels:.1f} dB"
+    scores = [*_scores(found, found.all_score), *_scores(found, found.advised.quality.score)]
+    gains = ", ".join([after, *([" to ".join(scores)] if scores else [])])
+    click.echo(f"{gains}: {shlex.join([*words, *found.advised.cure.arguments])}")
+
+
+def _scores(found: "Blame", score: float | None) -> list[str]:
+    return [] if found.metric is None or score is None else [found.metric.text(score)]
+
+
 def _row(layer: "LayerBlame", found: "Blame") -> list[Cell]:
     cells: list[Cell] = [
         layer.name,
@@ -137,4 +196,4 @@ def _row(layer: "LayerBlame", found: "Blame") -> list[Cell]:
         scores = (layer.alone_score, layer.without_score)
         cells += ["" if score is None else found.metric.text(score) for score in scores]
     where = " of weights" if layer.noise.in_weights else ""
-    return [*cells, f"{layer.cause.value}{where}", layer.cure]
+    return [*cells, f"{layer.cause.value}{where}", layer.advice.text]

@@ -1,6 +1,7 @@
 """Blame: a planted fault is found in every case, with its cause; figures are those of swaps."""
 
 import json
+import shlex
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import lepton_cc
 from lepton_cc.attribution.blame import Blame, blame
 from lepton_cc.attribution.causes import Cause, LayerNoise
+from lepton_cc.attribution.cure import Cure
 from lepton_cc.attribution.swap import swapper
 from lepton_cc.calibration.quantize import QuantizationOptions, QuantizedModel, quantize
 from lepton_cc.export.onnx_model import onnx_model
@@ -45,7 +47,9 @@ def _quantized(name: str) -> QuantizedModel:
 def _blamed(name: str, planted: Graph, folder: Path) -> Blame:
     path = folder / "planted.onnx"
     onnx.save(onnx_model(planted), path)
-    return blame(REPOSITORY / f"{name}.onnx", against=path, calibrate=DATA, samples=8)
+    return blame(
+        REPOSITORY / f"{name}.onnx", against=path, calibrate=DATA, samples=8, try_cures=False
+    )
 
 
 def _biased(graph: Graph, choice: int) -> Planted:
@@ -70,12 +74,25 @@ def test_planted_integers_are_found(
     worst = _blamed(name, planted.graph, tmp_path).layers[0]
     assert worst.name.startswith(f"{planted.culprit}/")
     assert worst.cause is cause
-    assert "--quantize w8a8" in worst.cure
+    assert worst.advice.cure == Cure(scheme=WeightScheme.W8A8)
+
+
+@pytest.mark.slow
+def test_what_others_quantized_badly_is_mended_here(tmp_path: Path) -> None:
+    planted = large_result_scale(_quantized("digits_cnn").graph, 1)
+    path = tmp_path / "planted.onnx"
+    onnx.save(onnx_model(planted.graph), path)
+    found = blame(REPOSITORY / "digits_cnn.onnx", against=path, calibrate=DATA, samples=8)
+    assert {trial.cure.scheme for trial in found.trials} == {WeightScheme.W8A8}
+    assert found.advised is not None
+    assert found.advised.cure == Cure(scheme=WeightScheme.W8A8)
+    assert found.advised.quality.decibels > found.all_decibels + 3
+    assert found.layers[0].advice.quality == found.advised.quality
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
-def test_planted_outliers_are_found(seed: int, tmp_path: Path) -> None:
+def test_planted_outliers_are_found_and_mended(seed: int, tmp_path: Path) -> None:
     source = REPOSITORY / f"{MODELS[seed % 2]}.onnx"
     choice = int(np.random.default_rng(seed).integers(100))
     model, culprit = outlier_channel(source, choice, seed)
@@ -84,7 +101,9 @@ def test_planted_outliers_are_found(seed: int, tmp_path: Path) -> None:
     found = blame(path, quantize="w8a8", calibrate=DATA, calibration_method="minmax", samples=8)
     assert culprit in found.layers[0].nodes
     assert found.layers[0].cause is Cause.RANGE_OUTLIER
-    assert "percentile" in found.layers[0].cure
+    assert found.advised is not None
+    without = blame(source, quantize="w8a8", calibrate=DATA, samples=8, try_cures=False)
+    assert found.advised.quality.decibels > without.all_decibels - 3 > found.all_decibels
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -127,7 +146,9 @@ def test_all_layers_float_are_the_float_model_and_all_quantized_the_quantized_on
 
 def test_figures_and_scores_of_a_good_model() -> None:
     model = REPOSITORY / "digits_cnn.onnx"
-    found = lepton_cc.blame(model, quantize="w8a8", calibrate=DATA, data=DATA, samples=8)
+    found = lepton_cc.blame(
+        model, quantize="w8a8", calibrate=DATA, data=DATA, samples=8, try_cures=False
+    )
     assert found.float_score == 0.99
     assert found.all_score is not None
     assert found.all_decibels > 30
@@ -142,10 +163,14 @@ def test_figures_and_scores_of_a_good_model() -> None:
 
 def test_four_bits_are_blamed_on_weights() -> None:
     model = REPOSITORY / "digits_cnn.onnx"
-    worst = lepton_cc.blame(model, quantize="w4a8", calibrate=DATA, samples=8).layers[0]
+    worst = lepton_cc.blame(
+        model, quantize="w4a8", calibrate=DATA, samples=8, try_cures=False
+    ).layers[0]
     assert worst.noise.weights_bits == 4
     assert worst.noise.in_weights
-    assert worst.cure == "--quantize w8a8" or worst.cause is Cause.SATURATION
+    assert not worst.advice.quality
+    assert worst.advice.cure is not None
+    assert worst.advice.cure.text == f"--layer-scheme {worst.name}=w8a8"
 
 
 def test_causes_follow_the_largest_part() -> None:
@@ -165,9 +190,31 @@ def test_the_command_prints_layers_and_json(tmp_path: Path) -> None:
     assert table.exit_code == 0, table.output
     assert "SQNR with all layers quantized" in table.output
     assert "gemm_1" in table.output
-    document = json.loads(tool(*words, "--json").stdout)
+    assert "on the whole model, options of lepton compress" in table.output
+    document = json.loads(tool(*words, "--json", "--no-try").stdout)
+    assert not document["trials"]
     assert len(document["layers"]) == 4
     assert {layer["cause"] for layer in document["layers"]} == {"rounding"}
+
+
+@pytest.mark.slow
+def test_the_command_that_helps_can_be_pasted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it prints is run as it is, and makes the model that it measured."""
+    model = REPOSITORY / "digits_cnn.onnx"
+    words = ("blame", model, "--quantize=w8a8", "--calibrate", DATA, "--samples", "4")
+    printed = tool(*words, "--calibration-method=entropy")
+    assert printed.exit_code == 0, printed.output
+    gain, command = printed.stdout.splitlines()[-1].split(": ", 1)
+    first, *arguments = shlex.split(command)
+    assert first == "lepton"
+    monkeypatch.chdir(tmp_path)
+    done = tool(*arguments)
+    assert done.exit_code == 0, done.output
+    path = tmp_path / "build" / "digits_cnn" / "digits_cnn.onnx"
+    again = blame(model, against=path, calibrate=DATA, samples=4, try_cures=False)
+    assert gain.startswith(f"{gain.split()[0]} to {again.all_decibels:.1f} dB")
 
 
 def test_what_makes_no_sense_is_refused(tmp_path: Path) -> None:
