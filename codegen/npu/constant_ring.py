@@ -55,15 +55,27 @@ class ConstantRing:
 
     def _place(self, blob: Blob, first_use: int) -> tuple[int, int] | None:
         size = aligned(len(blob.content))
-        for start in (self._head, 0):
-            end = start + size
-            if end > self._size:
-                continue
-            overwritten = [last for low, high, last in self._held if low < end and start < high]
-            before = max(overwritten, default=-1) + 1
-            if before <= first_use:
-                return start, before
-        return None
+        start = _start(self._head, self._held, size, first_use, self._size)
+        if start is None:
+            return None
+        end = start + size
+        overwritten = [last for low, high, last in self._held if low < end and start < high]
+        return start, max(overwritten, default=-1) + 1
+
+
+def _start(
+    head: int, held: Sequence[tuple[int, int, int]], size_bytes: int, first_use: int, limit: int
+) -> int | None:
+    """Where in a ring of `limit` bytes the next constant lies: behind the last one, or in front."""
+    for start in (head, 0):
+        end = start + size_bytes
+        if end <= limit:
+            for low, high, last in held:
+                if last >= first_use and low < end and start < high:
+                    break
+            else:
+                return start
+    return None
 
 
 def aligned(size_bytes: int) -> int:
@@ -91,18 +103,17 @@ class Turn:
 def refused(uses: Sequence[Use], turn: Turn, size_bytes: int) -> tuple[list[int], Turn]:
     """The indices of the constants that a ring of so many bytes would not take, and its turn then.
 
-    The same as adding them to a `ConstantRing` one by one, in the order of their first uses.
+    Those that adding them to a `ConstantRing` one by one, in the order of their first uses, refuses;
+    what is not needed any more, which only says when to load, is forgotten.
     """
     head, needed = turn.head, list(turn.needed)
     missing: list[int] = []
     for index, use in enumerate(uses):
         needed = [held for held in needed if held[2] >= use.first]
-        for start in (head, 0):
-            end = start + use.size_bytes
-            if end <= size_bytes and not any(low < end and start < high for low, high, _ in needed):
-                needed.append((start, end, use.last))
-                head = end
-                break
-        else:
+        start = _start(head, needed, use.size_bytes, use.first, size_bytes)
+        if start is None:
             missing.append(index)
+        else:
+            head = start + use.size_bytes
+            needed.append((start, head, use.last))
     return missing, Turn(head, tuple(needed))
