@@ -103,8 +103,8 @@ class Turn:
 def refused(uses: Sequence[Use], turn: Turn, size_bytes: int) -> tuple[list[int], Turn]:
     """The indices of the constants that a ring of so many bytes would not take, and its turn then.
 
-    Those that adding them to a `ConstantRing` one by one, in the order of their first uses, refuses;
-    what is not needed any more, which only says when to load, is forgotten.
+    Those that a `ConstantRing` refuses if they are added one by one, in the order of their first
+    uses. What is not needed any more is forgotten: it only says when to load.
     """
     head, needed = turn.head, list(turn.needed)
     missing: list[int] = []
