@@ -1,7 +1,8 @@
 """Which channels must go together: those that sums, depthwise windows and concatenations couple.
 
 Every channel (element of the last dimension) of every value is a node; ops unite nodes or pin them.
-What is connected and not pinned can be removed as one.
+What is connected and not pinned can be removed as one. Axis tracking, by which heads are found, is
+not used: it follows channels through slices and gathers and into heads, so its groups are others.
 """
 
 from collections import defaultdict
