@@ -68,15 +68,21 @@ def _storable(array: Array) -> Array:
 
 
 def write_atomically(content: bytes, path: Path) -> None:
-    """Writes a file that is either there whole or not at all."""
+    """Writes a file that is either there whole or not at all.
+
+    Raises:
+        OSError: it cannot be written; the error names it.
+    """
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)
         raise
 
 

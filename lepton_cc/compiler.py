@@ -18,8 +18,12 @@ from lepton_cc.calibration.quantize import (
 from lepton_cc.codegen.assemble import assemble
 from lepton_cc.codegen.c_identifier import c_identifier
 from lepton_cc.codegen.program import Program
-from lepton_cc.frontend.importer import import_model
-from lepton_cc.frontend.model_source import ModelSource, model_sha256, source_name
+from lepton_cc.frontend.model_source import (
+    ModelSource,
+    model_sha256,
+    source_graph,
+    source_name,
+)
 from lepton_cc.ir.diagnostics import Refused
 from lepton_cc.ir.graph import Graph
 from lepton_cc.ir.target import Target
@@ -163,7 +167,7 @@ def compile_model(
         seconds.append((stage, time.perf_counter()))
 
     begin("import")
-    imported = graph or import_model(
+    imported = graph or source_graph(
         source, dims=dict(options.dims), constants=dict(options.constants)
     )
     level = LEVELS[options.level]

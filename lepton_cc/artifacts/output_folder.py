@@ -77,7 +77,9 @@ def _refuse_foreign(folder: Path, files: Mapping[str, bytes], ours: frozenset[st
 
 
 def _write_and_rename(folder: Path, files: Mapping[str, bytes], ours: frozenset[str]) -> None:
-    staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".new"))
+    # A folder that is there may be one that something is mounted on: renames must not leave it.
+    aside = folder if folder.exists() else folder.parent
+    staging = Path(tempfile.mkdtemp(dir=aside, prefix=f".{folder.name}.", suffix=".new"))
     try:
         for name, content in files.items():
             (staging / name).write_bytes(content)

@@ -28,6 +28,10 @@ _MOST_SAMPLES = 64
 _WIDE_SHARE = 1 / 256
 
 
+# Beyond the precision of binary32, in which outputs are compared.
+_MOST_DECIBELS = 150.0
+
+
 @dataclass(frozen=True, slots=True)
 class WidthBudget:
     """How many bytes, or how much error, a model of mixed widths may have; one of them.
@@ -44,7 +48,7 @@ class WidthBudget:
         """From `60%` or `30dB`.
 
         Raises:
-            UsageError: it is neither.
+            UsageError: it is neither, or no share of the bytes, or no ratio that floats can have.
         """
         lowered = text.strip().lower()
         for unit in ("%", "db"):
@@ -54,8 +58,12 @@ class WidthBudget:
                     value = float(number)
                 except ValueError:
                     break
+                if not 0 < value <= (100 if unit == "%" else _MOST_DECIBELS):
+                    break
                 return WidthBudget(value / 100) if unit == "%" else WidthBudget(None, value)
-        raise UsageError(f"{text!r} is neither a size like 60% nor an error like 30dB")
+        raise UsageError(
+            f"{text!r} is neither a size like 60% (above 0, at most 100) nor an error like 30dB"
+        )
 
 
 @dataclass(frozen=True, slots=True)

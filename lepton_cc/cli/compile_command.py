@@ -38,7 +38,7 @@ class _Wishes:
 
 
 @click.command(cls=GuardedCommand, context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("model", type=options.FILE, metavar="MODEL.onnx")
+@click.argument("model", type=options.FILE, metavar="MODEL.onnx|MODEL.lir")
 @options.level
 @options.target(DEFAULT_TARGET)
 @click.option("-o", "out", type=options.FILE, metavar="DIR", help="Where to [default: build/NAME]")
@@ -107,13 +107,16 @@ def lepton_cc(
     quiet: bool,
     jobs: int,
 ) -> None:
-    """Compiles an ONNX model into the code that runs it."""
+    """Compiles an ONNX model, or the graph of one, into the code that runs it."""
     from lepton_cc.calibration.quantize import quantization_options
     from lepton_cc.cli.engine_options import CURVE, with_engine_options
     from lepton_cc.codegen.targets.loader import load_target
     from lepton_cc.compiler import CompileOptions
+    from lepton_cc.frontend.model_source import is_graph
     from lepton_cc.levels import OptLevel
 
+    if verify and is_graph(model):
+        raise click.UsageError(f"--verify: ONNX Runtime cannot run {model}; verify the ONNX model")
     wishes = _Wishes(out, emit, dump_ir, print_ir_after, verify, as_json, verbosity, quiet)
     session = ctx.ensure_object(Session)
     session.verbosity = verbosity

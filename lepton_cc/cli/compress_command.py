@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from lepton_cc.cli import options
 from lepton_cc.cli.guard import GuardedCommand, Session
@@ -17,6 +18,17 @@ if TYPE_CHECKING:
     from lepton_cc.calibration.quantize import QuantizationOptions
     from lepton_cc.compression.result import Compression
     from lepton_cc.compression.stage import Stage
+
+_OF_QUANTIZATION = (
+    "--method",
+    "--equalize",
+    "--smooth",
+    "--bias-correction",
+    "--layer-scheme",
+    "--mixed",
+    "--block",
+    "--calibration-method",
+)
 
 
 @click.command(cls=GuardedCommand)
@@ -131,8 +143,10 @@ def compress(
     Runtime runs and lepton-cc compiles, and report.json.
     """
     from lepton_cc.compression.compress import compress as compress_model
+    from lepton_cc.compression.output import Output
     from lepton_cc.ir.diagnostics import Refused
 
+    _refuse_without_effect(ctx, quantize, prune)
     stages: list[Stage] = []
     if prune is not None:
         stages.append(_pruning(prune, target, fit=fit, is_quantized=quantize != "none"))
@@ -150,6 +164,9 @@ def compress(
             block=block or 0,
         )
         stages.append(QuantizeStage(chosen))
+    stem = name or model.stem
+    folder = out or Path("build") / stem
+    Output(folder, stem).check((model, data))
     with progress(quiet=as_json) as tell:
         done = compress_model(
             model,
@@ -159,14 +176,27 @@ def compress(
             observers=(ctx.ensure_object(Session),),
             progress=tell,
         )
-    stem = name or model.stem
-    written = done.save(out or Path("build") / stem, stem)
+    written = done.save(folder, stem)
     if as_json:
         click.echo(json.dumps(done.report(), indent=2, ensure_ascii=False))
     else:
         _print(done, written)
     if done.problems:
         raise Refused(done.problems)
+
+
+def _refuse_without_effect(ctx: click.Context, quantize: str, prune: str | None) -> None:
+    """Refuses options of stages that were not asked for."""
+    given = [
+        parameter.opts[0]
+        for parameter in ctx.command.params
+        if ctx.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+    ]
+    idle = [option for option in given if option in _OF_QUANTIZATION] if quantize == "none" else []
+    if idle:
+        raise click.UsageError(f"{', '.join(idle)}: nothing is quantized with --quantize none")
+    if prune is None and "--target" in given:
+        raise click.UsageError("--target says what pruning saves: give --prune, too")
 
 
 def _pruning(text: str, target: str | None, *, fit: bool, is_quantized: bool) -> "Stage":

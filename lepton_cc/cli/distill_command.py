@@ -163,6 +163,7 @@ def distill(
 
     Writes NAME.lir, NAME.onnx and report.json as `lepton compress` does.
     """
+    from lepton_cc.compression.output import Output
     from lepton_cc.evaluation.data import ArrayForm
     from lepton_cc.ir.diagnostics import Refused
     from lepton_cc.passes.quantize.weight_rounding import WeightScheme
@@ -183,10 +184,12 @@ def distill(
         Augmentation(flip, shift, zoom, contrast, mixup, cutmix),
         ArrayForm(divide_by),
     )
+    stem = name or model.stem
+    folder = out or Path("build") / stem
+    Output(folder, stem).check((model, data))
     with progress(quiet=as_json) as tell:
         done = distill_model(model, data, chosen, dims=options.read_dims(dims), progress=tell)
-    stem = name or model.stem
-    written = done.save(out or Path("build") / stem, stem)
+    written = done.save(folder, stem)
     if as_json:
         click.echo(json.dumps(done.report(), indent=2, ensure_ascii=False))
     else:

@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from lepton_cc.compression.output import REPORT, Output
 from lepton_cc.compression.stage import StageResult
 from lepton_cc.ir.diagnostics import Diagnostic
 from lepton_cc.ir.graph import Graph
 from lepton_cc.ir.lir_file import write_atomically, write_lir
 from lepton_cc.version import __version__
-
-REPORT = "report.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +56,19 @@ class Compression:
         }
 
     def save(self, folder: Path, name: str) -> tuple[Path, ...]:
-        """Writes NAME.lir with its constants, NAME.onnx, and the report last; gives their paths."""
-        folder.mkdir(parents=True, exist_ok=True)
-        graph_path, model_path = folder / f"{name}.lir", folder / f"{name}.onnx"
-        report_path = folder / REPORT
-        write_lir(self.graph, graph_path)
-        written = [graph_path]
-        if self.model is None:
-            model_path.unlink(missing_ok=True)
-        else:
-            write_atomically(self.model, model_path)
-            written.append(model_path)
+        """Writes NAME.lir with its constants, NAME.onnx, and the report, all or none of them.
+
+        Gives the paths of the graph, the model if there is one, and the report.
+
+        Raises:
+            Refused: the folder cannot be written.
+        """
+        written = Output(folder, name).write(lambda aside: self._write(aside, name))
+        return tuple(path for path in written if not path.name.endswith(".constants.npz"))
+
+    def _write(self, folder: Path, name: str) -> None:
+        write_lir(self.graph, folder / f"{name}.lir")
+        if self.model is not None:
+            write_atomically(self.model, folder / f"{name}.onnx")
         text = json.dumps(self.report(), indent=2, ensure_ascii=False)
-        write_atomically(f"{text}\n".encode(), report_path)
-        return (*written, report_path)
+        write_atomically(f"{text}\n".encode(), folder / REPORT)

@@ -25,7 +25,7 @@ from lepton_cc.evaluation.data import (
 )
 from lepton_cc.evaluation.metric import Metric, record, score
 from lepton_cc.evaluation.robustness import Perturbation, Spread, attacked, spread, with_noise
-from lepton_cc.frontend.importer import import_model
+from lepton_cc.frontend.model_source import source_graph
 from lepton_cc.ir.diagnostics import Code, Diagnostic, Refused, UsageError, refuse
 from lepton_cc.ir.graph import Value
 from lepton_cc.ir.tensor import Array
@@ -143,7 +143,7 @@ def _calibration(source: CalibrationSource | None, form: ArrayForm) -> Calibrati
 def _inputs(path: Path, dims: Mapping[str, int] | None) -> tuple[Value, ...]:
     if path.is_dir():
         return saved_candidate(path).inputs
-    return import_model(path, dims=dims).inputs
+    return source_graph(path, dims=dims).inputs
 
 
 def _candidates(
@@ -173,7 +173,7 @@ def _told_apart(found: Sequence[tuple[Path, Candidate]]) -> list[Candidate]:
 
 def _is_float(path: Path, dims: Mapping[str, int] | None) -> bool:
     try:
-        refuse_quantized(import_model(path, dims=dims))
+        refuse_quantized(source_graph(path, dims=dims))
     except Refused:
         return False
     return True

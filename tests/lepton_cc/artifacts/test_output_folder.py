@@ -104,6 +104,17 @@ def test_the_manifest_is_renamed_last(tmp_path: Path, monkeypatch: pytest.Monkey
     assert renamed == ["m.a", "z", MANIFEST]
 
 
+def test_renames_do_not_leave_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Another file system may be mounted on it.
+    def inside(source: Path, target: Path) -> None:
+        assert tmp_path in source.parents
+        source.rename(target)
+
+    monkeypatch.setattr(os, "replace", inside)
+    publish(tmp_path, {"m.a": b"1"}, DOCUMENT)
+    assert set(contents(tmp_path)) == {"m.a", MANIFEST}
+
+
 def test_a_folder_in_the_way_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
     with pytest.raises(Refused, match="is a file"):

@@ -16,7 +16,7 @@ from lepton_cc.ir.interpreter import interpret
 from lepton_cc.ir.lir_file import read_lir
 from lepton_cc.levels import LEVELS, OptLevel
 from lepton_cc.passes.manager import PassManager
-from tests.lepton_cc.cli.command_line import tool
+from tests.lepton_cc.cli.command_line import compile_, tool
 
 NUM_SAMPLES = 20
 
@@ -69,6 +69,54 @@ def test_files_say_the_same(
         assert np.argmax(theirs) == np.argmax(expected) or scheme == "w4a8"
         right += int(np.argmax(expected) == label)
     assert right >= 78
+
+
+def test_the_graph_compiles_to_the_code_of_the_model(
+    project_root: Path, data: Path, tmp_path: Path
+) -> None:
+    model = project_root / "models" / "digits_cnn.onnx"
+    assert tool("compress", model, "--data", data, "-o", tmp_path / "out").exit_code == 0
+    for suffix in ("onnx", "lir"):
+        compressed = tmp_path / "out" / f"digits_cnn.{suffix}"
+        result = compile_(
+            compressed, "--target", "rv32imc", "--emit", "lib", "-o", tmp_path / suffix
+        )
+        assert result.exit_code == 0, result.output
+    archives = [(tmp_path / suffix / "digits_cnn.a").read_bytes() for suffix in ("onnx", "lir")]
+    assert archives[0] == archives[1]
+    graph = tmp_path / "out" / "digits_cnn.lir"
+    for options in (("--verify",), ("--dim", "batch=1")):
+        refused = compile_(graph, *options, "-o", tmp_path / "none")
+        assert refused.exit_code == 2, refused.output
+
+
+def test_the_original_is_not_overwritten(project_root: Path, data: Path, tmp_path: Path) -> None:
+    model = tmp_path / "net.onnx"
+    model.write_bytes((project_root / "models" / "digits_cnn.onnx").read_bytes())
+    before = model.read_bytes()
+    result = tool("compress", model, "--data", data, "-o", tmp_path)
+    assert result.exit_code == 1
+    assert "would be overwritten" in result.output
+    assert model.read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {"net.onnx", "data.npz"}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--quantize", "none", "--method", "gptq", "--smooth"), "--method, --smooth"),
+        (("--target", "rv32imc"), "--prune"),
+        (("--quantize", "w4a8", "--mixed", "0%"), "above 0"),
+        (("--quantize", "w4a8", "--mixed", "-5dB"), "30dB"),
+    ],
+)
+def test_options_without_effect_are_refused(
+    project_root: Path, data: Path, options: tuple[str, ...], words: str
+) -> None:
+    model = project_root / "models" / "digits_cnn.onnx"
+    result = tool("compress", model, "--data", data, *options)
+    assert result.exit_code == 2
+    assert words in result.output
 
 
 def test_errors_are_smaller_than_to_nearest(project_root: Path, data: Path, tmp_path: Path) -> None:
