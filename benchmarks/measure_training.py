@@ -42,15 +42,18 @@ class Recipe:
 
 
 FEW_CHANGES = Augmentation(flip=True, shift=2)
-MANY_CHANGES = Augmentation(flip=True, zoom=0.15, contrast=0.2, mixup=0.25, cutmix=0.25)
+MANY_CHANGES = Augmentation(flip=True, zoom=0.15, contrast=0.2, mixup=0.45, cutmix=0.45)
 
 
-def _unlabelled(epochs: int, sparsity: float = 0.0, student: float | None = None) -> DistillOptions:
+def _unlabelled(
+    epochs: int, sparsity: float = 0.0, student: float | None = None, low_rank: float = 0.0
+) -> DistillOptions:
     """By the original's answers alone, of images that are changed strongly."""
     return DistillOptions(
         student,
+        low_rank,
         sparsity,
-        schedule=Schedule(epochs, bfloat16=True),
+        schedule=Schedule(epochs, learning_rate=1e-3, bfloat16=True),
         augmentation=MANY_CHANGES,
         form=ArrayForm(1.0),
     )
@@ -78,7 +81,8 @@ RECIPES = (
         _labelled(Schedule(20, bfloat16=True), sparsity=0.8),
     ),
     Recipe("80 % zeros", RESNET, TRAINING_DATA, _unlabelled(80, sparsity=0.8)),
-    Recipe("half the MACs", RESNET, TRAINING_DATA, _unlabelled(80, student=0.5)),
+    Recipe("half the MACs, channels", RESNET, TRAINING_DATA, _unlabelled(80, student=0.5)),
+    Recipe("half the MACs, low rank", RESNET, TRAINING_DATA, _unlabelled(80, low_rank=0.5)),
     Recipe("w4a8", RESNET, TRAINING_DATA, _labelled(Schedule(6), scheme=WeightScheme.W4A8)),
     Recipe(
         "autoencoder w4a8",
@@ -98,8 +102,9 @@ def measure(recipe: Recipe) -> None:
     start = time.process_time()
     done = distill(task.path, kept, recipe.options, progress=_tell)
     seconds = time.process_time() - start
-    stage = done.report()["stages"]
-    assert isinstance(stage, list)
+    stages = done.report()["stages"]
+    assert isinstance(stages, list)
+    trained = stages[-1]
     scores = []
     with TemporaryDirectory() as folder:
         done.save(Path(folder), "student")
@@ -111,7 +116,7 @@ def measure(recipe: Recipe) -> None:
             scores.append(task.score(seen.reshape(len(seen), -1), outputs, labels))
     print(
         f"| {recipe.model} | {recipe.name} | {scores[0]:.2f} | {scores[1]:.2f} |"
-        f" {stage[0]['num_macs_before']:,} to {stage[0]['num_macs']:,} | {stage[0]['zeros']:.0%} |"
+        f" {trained['num_macs_before']:,} to {trained['num_macs']:,} | {trained['zeros']:.0%} |"
         f" {recipe.options.schedule.epochs} | {seconds:.0f} |",
         flush=True,
     )

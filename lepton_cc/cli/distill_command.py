@@ -32,6 +32,12 @@ if TYPE_CHECKING:
     "[default: the model itself].",
 )
 @click.option(
+    "--low-rank",
+    default=0.0,
+    metavar="SHARE",
+    help="Share of the multiply-adds that thinner layers save, before anything else [default: 0].",
+)
+@click.option(
     "--sparsity",
     default=0.0,
     show_default=True,
@@ -135,6 +141,7 @@ def distill(
     model: Path,
     data: Path,
     student: str | None,
+    low_rank: float,
     sparsity: float,
     pattern: str,
     quantize: str,
@@ -174,6 +181,7 @@ def distill(
 
     chosen = DistillOptions(
         _student(student),
+        low_rank,
         sparsity,
         _pattern(pattern),
         None if quantize == "none" else WeightScheme(quantize),

@@ -1,7 +1,7 @@
 """The stage that trains: a student learns to give the outputs that the original gives.
 
-The student is the original itself, made sparse or rounded while it is trained; the original with
-fewer channels; or another model with the same inputs and outputs.
+The student is the original itself, or what stages before made of it, made sparse or rounded while
+it is trained; that with fewer channels; or another model with the same inputs and outputs.
 """
 
 from collections.abc import Callable, Mapping
@@ -52,8 +52,10 @@ class DistillStage:
         lesson = self._lesson(context)
         begun = self._student(graph, context, lesson)
         student, lesson = begun.graph, replace(lesson, channels=begun.channels)
-        if self.student is None and not self.sparsity and self.scheme is None:
-            raise UsageError("nothing would be smaller: give a student, a sparsity or integers")
+        if student is context.original and not self.sparsity and self.scheme is None:
+            raise UsageError(
+                "nothing would be smaller: give a student, low rank, a sparsity or integers"
+            )
         if self.sparsity:
             samples = _some_samples(student, lesson)
             student = prune(student, samples, PruneOptions(self.sparsity, self.pattern)).graph

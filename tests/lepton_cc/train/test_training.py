@@ -369,6 +369,24 @@ def test_a_smaller_student_is_distilled(torch: Any, project_root: Path, tmp_path
     assert abs(np.mean(right) - stage["accuracy"]) <= 0.03
 
 
+@pytest.mark.slow
+def test_split_layers_are_trained(torch: Any, project_root: Path, tmp_path: Path) -> None:
+    from lepton_cc.train.distill import DistillOptions, distill
+    from lepton_cc.train.distillation import Schedule
+
+    images, labels = digits(project_root)
+    model = project_root / "models" / "digits_cnn.onnx"
+    options = DistillOptions(low_rank=0.4, schedule=Schedule(2, 20), labels="y")
+    done = distill(model, {"image": images, "y": labels}, options)
+    report: Any = done.report()
+    split, trained = report["stages"]
+    before, after = split["num_macs"]
+    assert after <= 0.65 * before
+    assert (trained["num_macs_before"], trained["num_macs"]) == (before, after)
+    assert trained["losses"][1] < trained["losses"][0]
+    assert trained["accuracy"] > 0.9
+
+
 def test_channels_go_where_a_multiply_add_is_missed_least(torch: Any) -> None:
     from lepton_cc.codegen.costs import num_macs
     from lepton_cc.train.narrow_student import narrow_student, total_macs
@@ -447,6 +465,8 @@ def test_distilling_nothing_is_refused(torch: Any, project_root: Path, tmp_path:
     model, data = project_root / "models" / "digits_cnn.onnx", tmp_path / "data.npz"
     for options, code, text in (
         ((), 2, "nothing would be smaller"),
+        (("--low-rank", "1.5"), 2, "not between 0 and 1"),
+        (("--low-rank", "0.5", "--student", model), 2, "is not split"),
         (("--sparsity", "0.5", "--labels", "y"), 1, "labels 'y' are not in the data"),
         (("--sparsity", "0.5", "--labels", "wrong"), 1, "the output has 10 classes"),
         (("--student", project_root / "models" / "digits_gru.onnx"), 1, "cannot be trained"),
