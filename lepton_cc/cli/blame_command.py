@@ -92,9 +92,14 @@ def blame(
     )
     if as_json:
         click.echo(json.dumps(blame_fields(found), indent=2))
-    else:
-        _print(found)
-        _print_command(found, model, calibrate, dims)
+        return
+    _print(found)
+    _print_trials(found)
+    if found.advised is not None:
+        bound = [word for dim in dims for word in ("--dim", dim)]
+        _print_command(found, ["lepton", "compress", str(model), "--data", str(calibrate), *bound])
+        if divide_by:
+            click.echo(f"note: there, the data must be divided by {divide_by:g} already", err=True)
 
 
 def blame_fields(found: "Blame") -> dict[str, object]:
@@ -154,15 +159,11 @@ def _print(found: "Blame") -> None:
         click.echo(f"{len(found.layers) - _SHOWN} more cost less; --json has all")
 
 
-def _print_command(
-    found: "Blame", model: Path, calibrate: Path | None, dims: tuple[str, ...]
-) -> None:
-    """What was tried, and the command that makes the best of it."""
+def _print_trials(found: "Blame") -> None:
     if not found.trials:
         return
     headings = ["tried", "all layers, dB"]
-    has_scores = found.metric is not None and found.all_score is not None
-    if found.metric is not None and has_scores:
+    if found.metric is not None and found.all_score is not None:
         headings.append(found.metric.value)
     rows = [
         [trial.cure.text, f"{trial.quality.decibels:.1f}", *_scores(found, trial.quality.score)]
@@ -171,13 +172,16 @@ def _print_command(
     print_table("on the whole model, options of lepton compress", headings, rows)
     if found.advised is None:
         click.echo("nothing tried helps by 1 dB")
-        return
-    bound = [word for dim in dims for word in ("--dim", dim)]
-    words = ["lepton", "compress", str(model), "--data", str(calibrate), *bound]
-    after = f"{found.all_decibels:.1f} to {found.advised.quality.decibels:.1f} dB"
-    scores = [*_scores(found, found.all_score), *_scores(found, found.advised.quality.score)]
-    gains = ", ".join([after, *([" to ".join(scores)] if scores else [])])
-    click.echo(f"{gains}: {shlex.join([*words, *found.advised.cure.arguments])}")
+
+
+def _print_command(found: "Blame", words: list[str]) -> None:
+    """What the best of the trials gives, and the command for it."""
+    assert found.advised is not None
+    quality, arguments = found.advised.quality, found.advised.cure.arguments
+    gains = [f"{found.all_decibels:.1f} to {quality.decibels:.1f} dB"]
+    scores = [*_scores(found, found.all_score), *_scores(found, quality.score)]
+    gains += [" to ".join(scores)] if scores else []
+    click.echo(f"{', '.join(gains)}: {shlex.join([*words, *arguments])}")
 
 
 def _scores(found: "Blame", score: float | None) -> list[str]:

@@ -185,13 +185,18 @@ def test_causes_follow_the_largest_part() -> None:
 
 def test_the_command_prints_layers_and_json(tmp_path: Path) -> None:
     model = REPOSITORY / "digits_cnn.onnx"
-    words = ("blame", model, "--quantize=w8a8", "--calibrate", DATA, "--samples", "4")
-    table = tool(*words)
+    pixels = tmp_path / "pixels.npz"
+    np.savez(pixels, x=np.rint(np.load(DATA)["x"] * 255).astype(np.uint8))
+    words = ("blame", model, "--quantize=w8a8", "--calibrate", pixels)
+    limits = ("--samples=4", "--divide-by=255")
+    table = tool(*words, *limits)
     assert table.exit_code == 0, table.output
     assert "SQNR with all layers quantized" in table.output
     assert "gemm_1" in table.output
     assert "on the whole model, options of lepton compress" in table.output
-    document = json.loads(tool(*words, "--json", "--no-try").stdout)
+    assert f" dB: lepton compress {model} --data {pixels} " in table.stdout.splitlines()[-1]
+    assert "the data must be divided by 255 already" in table.stderr
+    document = json.loads(tool(*words, *limits, "--json", "--no-try").stdout)
     assert not document["trials"]
     assert len(document["layers"]) == 4
     assert {layer["cause"] for layer in document["layers"]} == {"rounding"}
