@@ -59,6 +59,11 @@ class _Fusion:
     def _is_private(self, value: Value, uses: Counter[Value]) -> bool:
         return uses[value] == 1 and value not in self._kept
 
+    def _private_source(self, value: Value) -> int | None:
+        """The position of the layer that makes a value for one reader alone."""
+        made, uses = self._index()
+        return made.get(value) if self._is_private(value, uses) else None
+
     def residuals(self) -> None:
         """conv, add -> conv with residual. Of two convolutions the later one takes the sum."""
         for position, layer in enumerate(self._slots):
@@ -88,9 +93,8 @@ class _Fusion:
         for position, layer in enumerate(self._slots):
             if not isinstance(layer, TableLayer):
                 continue
-            made, uses = self._index()
-            index = made.get(layer.x)
-            if index is None or not self._is_private(layer.x, uses):
+            index = self._private_source(layer.x)
+            if index is None:
                 continue
             producer = self._slots[index]
             if isinstance(producer, ConvLayer | MatMulLayer | ElementwiseLayer | PoolLayer):
@@ -111,9 +115,8 @@ class _Fusion:
                 continue
             window = layer.window
             plain = window.kernel == window.stride == (2, 2) and window.pad == (0, 0)
-            made, uses = self._index()
-            index = made.get(layer.x)
-            if not plain or index is None or not self._is_private(layer.x, uses):
+            index = self._private_source(layer.x)
+            if not plain or index is None:
                 continue
             conv, pooled = self._slots[index], layer.shape
             if not isinstance(conv, ConvLayer) or conv.residual is not None or conv.pool:
@@ -132,9 +135,8 @@ class _Fusion:
         for position, layer in enumerate(self._slots):
             if not isinstance(layer, ConvLayer) or layer.depthwise or layer.groups != 1:
                 continue
-            made, uses = self._index()
-            index = made.get(layer.x)
-            if index is None or not self._is_private(layer.x, uses):
+            index = self._private_source(layer.x)
+            if index is None:
                 continue
             first = self._slots[index]
             if not isinstance(first, ConvLayer) or not first.depthwise:
