@@ -46,7 +46,7 @@ import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lepton_cc.codegen.kernel.expr import Const, Expr, Var
+from lepton_cc.codegen.kernel.expr import Expr, Var
 from lepton_cc.codegen.kernel.types import Buffer
 
 
@@ -76,13 +76,6 @@ class For(Stmt):
     end: Expr
     body: Block
     kind: LoopKind = LoopKind.SERIAL
-
-    @property
-    def constant_extent(self) -> int | None:
-        """Number of iterations if both bounds are constants."""
-        if isinstance(self.begin, Const) and isinstance(self.end, Const):
-            return int(self.end.value) - int(self.begin.value)
-        return None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

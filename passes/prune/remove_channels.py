@@ -118,11 +118,6 @@ def zeroed(
     return with_constants(graph, arrays)
 
 
-def without_channels(graph: Graph, group: ChannelGroup, gone: Sequence[int]) -> Graph:
-    """The graph in which some units of a group are gone from every tensor."""
-    return without_units(graph, ((group, gone),))
-
-
 def without_units(graph: Graph, removals: Sequence[tuple[ChannelGroup, Sequence[int]]]) -> Graph:
     """The graph without some units of each of several of its groups.
 
@@ -134,7 +129,7 @@ def without_units(graph: Graph, removals: Sequence[tuple[ChannelGroup, Sequence[
 def kept_channels(removals: Sequence[tuple[ChannelGroup, Sequence[int]]]) -> dict[str, Array]:
     """The channels that stay when some units go, by names of the values that lose some."""
     return {
-        value.name: np.flatnonzero(one.mask)
+        value.name: one.elements
         for value, one in _staying(removals).items()
         if one.axis == value.type.rank - 1
     }
@@ -142,13 +137,14 @@ def kept_channels(removals: Sequence[tuple[ChannelGroup, Sequence[int]]]) -> dic
 
 def _staying(removals: Sequence[tuple[ChannelGroup, Sequence[int]]]) -> dict[Value, Staying]:
     """What stays of each value that loses something."""
-    found: dict[Value, Staying] = {}
+    masks: dict[Value, Array] = {}
+    axes: dict[Value, int] = {}
     for group, gone in removals:
         left = [group.units[unit] for unit in gone]
         left += [one.members for one in group.followers if set(one.needs) <= set(gone)]
         for members in left:
             for value, elements in members.items():
-                axis = group.axis(value)
-                every = Staying(axis, np.ones(value.type.dims[axis], bool))
-                found.setdefault(value, every).mask[list(elements)] = False
-    return found
+                axes[value] = group.axis(value)
+                every = np.ones(value.type.dims[axes[value]], bool)
+                masks.setdefault(value, every)[list(elements)] = False
+    return {value: Staying(axes[value], np.flatnonzero(mask)) for value, mask in masks.items()}

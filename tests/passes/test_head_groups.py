@@ -11,7 +11,7 @@ from lepton_cc.ir.verifier import verify
 from lepton_cc.passes.prune.channel_groups import ChannelGroup
 from lepton_cc.passes.prune.contraction_weights import prunable_layers, with_constants
 from lepton_cc.passes.prune.head_groups import head_groups
-from lepton_cc.passes.prune.remove_channels import unit_rows, without_channels
+from lepton_cc.passes.prune.remove_channels import unit_rows, without_units
 from tests.passes.attentions import DEPTH, HEADS, WIDTH, Form, attention
 
 _GONE = (1, 2)
@@ -48,7 +48,7 @@ def test_heads_that_nothing_hears_leave_every_tensor(form: Form) -> None:
     assert len(group.units) == HEADS
     assert group.readers == ("out",)
     silenced = _silenced(graph, group, _GONE)
-    smaller = without_channels(silenced, group, _GONE)
+    smaller = without_units(silenced, [(group, _GONE)])
     verify(smaller)
     left = (HEADS - len(_GONE)) * DEPTH
     widths = _widths(smaller)
@@ -64,7 +64,7 @@ def test_heads_of_keys_follow_the_last_that_reads_them(gone: tuple[int, ...], kv
     graph = attention(Form.GATHERED)
     (group,) = head_groups(graph).groups
     silenced = _silenced(graph, group, gone)
-    smaller = without_channels(silenced, group, gone)
+    smaller = without_units(silenced, [(group, gone)])
     verify(smaller)
     widths = _widths(smaller)
     assert widths["q"][1] == widths["out"][0] == (HEADS - len(gone)) * DEPTH
@@ -77,7 +77,7 @@ def test_heads_that_share_broadcast_keys_go_as_one() -> None:
     (group,) = head_groups(graph).groups
     assert len(group.units) == HEADS // 2
     silenced = _silenced(graph, group, (1,))
-    smaller = without_channels(silenced, group, (1,))
+    smaller = without_units(silenced, [(group, (1,))])
     verify(smaller)
     assert _widths(smaller)["v"] == (WIDTH, DEPTH)
     assert _widths(smaller)["q"] == (WIDTH, 2 * DEPTH)
@@ -95,7 +95,7 @@ def test_queries_of_a_cache_with_fewer_heads_leave_alone() -> None:
     (group,) = head_groups(graph).groups
     assert not group.followers
     silenced = _silenced(graph, group, (0, 1))
-    smaller = without_channels(silenced, group, (0, 1))
+    smaller = without_units(silenced, [(group, (0, 1))])
     verify(smaller)
     assert _widths(smaller)["q"] == (WIDTH, 2 * DEPTH)
     assert _widths(smaller)["k"] == (WIDTH, 2 * DEPTH)

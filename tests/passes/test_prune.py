@@ -32,7 +32,7 @@ from lepton_cc.passes.prune.pattern import (
     named_pattern,
 )
 from lepton_cc.passes.prune.prune_magnitude import PruneMagnitude
-from lepton_cc.passes.prune.remove_channels import without_channels, without_units
+from lepton_cc.passes.prune.remove_channels import without_units
 from lepton_cc.passes.prune.second_order import prune_matrix, refitted, relative_error
 
 _POINT = Window((1, 1), (1, 1), (1, 1), (0, 0), (0, 0))
@@ -140,7 +140,7 @@ def test_removing_channels_that_nothing_reads_changes_nothing(layers: tuple[str,
     matrices = last.matrices
     matrices[0, : last.num_rows].reshape(9, 6, 5)[:, places] = 0.0
     dead = with_constants(graph, last.from_matrices(matrices))
-    smaller = without_channels(dead, group, range(1, len(group.units)))
+    smaller = without_units(dead, [(group, range(1, len(group.units)))])
     sizes = {layer.name: layer.weights.shape[-1] for layer in prunable_layers(smaller)}
     assert all(sizes[name] == 1 for name in layers)
     x = {"x": np.random.default_rng(6).normal(size=(1, 4, 4, 3)).astype(np.float32)}

@@ -1,8 +1,8 @@
 """Packets as text: what `lepton inspect` prints of a stream, and what diffs of streams compare."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
-from lepton_cc.codegen.npu.isa.assemble import Packet, decode_stream
+from lepton_cc.codegen.npu.isa.assemble import Packet
 from lepton_cc.codegen.npu.isa.packets import (
     Elementwise,
     Encoding,
@@ -12,16 +12,6 @@ from lepton_cc.codegen.npu.isa.packets import (
 )
 
 _WINDOWED = frozenset({Opcode.CONV, Opcode.DEPTHWISE, Opcode.SEPARABLE})
-
-
-def disassemble_stream(content: bytes, layers: Mapping[int, str] | None = None) -> Iterator[str]:
-    """One line or more for each packet of a stream, see `disassemble`.
-
-    Raises:
-        DecodeError: see `decode_packet`.
-    """
-    for index, (_, packet) in enumerate(decode_stream(content)):
-        yield from disassemble(packet, index, layers)
 
 
 def disassemble(
