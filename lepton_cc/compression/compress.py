@@ -54,6 +54,8 @@ def compress(
         result = stage.run(graph, replace(context, data=seen))
         completed.append(CompletedStage(stage.name, result, time.perf_counter() - start))
         graph = result.graph
+        if result.original is not None:
+            context = replace(context, original=result.original)
     content, problems = _exported(graph)
     return Compression(
         original,

@@ -50,6 +50,7 @@ class PruneStage:
             self._report(result, found),
             tuple(self._notes(result, found)),
             StageTable(self._title(result), _HEADINGS, _rows(result, found)),
+            result.prepared if graph is context.original else None,
         )
 
     def _title(self, result: PruneResult) -> str:

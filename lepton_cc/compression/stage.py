@@ -39,12 +39,17 @@ class StageTable:
 
 @dataclass(frozen=True, slots=True)
 class StageResult:
-    """The graph that a stage leaves; `report` is for JSON, `diagnostics` are notes to the user."""
+    """The graph that a stage leaves; `report` is for JSON, `diagnostics` are notes to the user.
+
+    original: what later stages compare with from now on, if the stage put channels into another
+    order.
+    """
 
     graph: Graph
     report: Mapping[str, object] = field(default_factory=dict)
     diagnostics: Sequence[Diagnostic] = ()
     table: StageTable | None = None
+    original: Graph | None = None
 
 
 class Stage(Protocol):

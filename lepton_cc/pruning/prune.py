@@ -23,10 +23,11 @@ from lepton_cc.passes.prune.contraction_weights import (
     with_constants,
 )
 from lepton_cc.passes.prune.layer_moments import LayerMoments
-from lepton_cc.passes.prune.pattern import Pattern
+from lepton_cc.passes.prune.pattern import Pattern, PatternKind
 from lepton_cc.passes.prune.second_order import relative_error
 from lepton_cc.passes.quantize.insert_quantization import refuse_quantized
 from lepton_cc.pruning.options import PrunedLayer, PruneOptions, PruneResult
+from lepton_cc.pruning.order_for_pattern import ordered_for_pattern
 from lepton_cc.pruning.prune_channels import prune_channels, prune_heads
 from lepton_cc.pruning.sensitivity import measured_sensitivities, solved_matrices
 from lepton_cc.reconstruction.outputs import fit_outputs
@@ -70,14 +71,19 @@ def prune_prepared(
     elif options.heads:
         result = prune_heads(prepared, some, options.sparsity, options.keep)
     else:
-        result = _with_zeros(prepared, some, options)
+        result = _with_zeros(prepared, some, options, reorder=original is prepared)
     if options.fit is None:
         return result
     fit = fit_outputs(original, result.graph, data, options.fit, result.kept)
     return replace(result, graph=fit.graph, fit=fit)
 
 
-def _with_zeros(prepared: Graph, data: CalibrationData, options: PruneOptions) -> PruneResult:
+def _with_zeros(
+    prepared: Graph, data: CalibrationData, options: PruneOptions, *, reorder: bool
+) -> PruneResult:
+    """reorder: whether channels may change places; an original that is another one knows nothing of
+    it.
+    """
     layers = [layer for layer in prunable_layers(prepared) if _is_wanted(layer, options)]
     if not layers:
         raise refuse(
@@ -85,6 +91,10 @@ def _with_zeros(prepared: Graph, data: CalibrationData, options: PruneOptions) -
             f"no layer of the model has weights that {options.pattern.name} zeros fit",
             hint="prune it unstructured, or not at all",
         )
+    kept: Mapping[str, Array] = {}
+    if reorder and options.pattern.kind is PatternKind.N_OF_M:
+        prepared, kept = ordered_for_pattern(prepared, layers, data, options.pattern, options.keep)
+        layers = [layer for layer in prunable_layers(prepared) if _is_wanted(layer, options)]
     sensitivities: tuple[Sensitivity, ...] = ()
     shares: Mapping[str, float] = {layer.name: options.pattern.share or 0.0 for layer in layers}
     if options.pattern.share is None:
@@ -92,7 +102,7 @@ def _with_zeros(prepared: Graph, data: CalibrationData, options: PruneOptions) -
         shares = allocate(sensitivities, options.sparsity)
     every = [layer for layer in prunable_layers(prepared) if layer.name not in options.keep]
     graph, changed = _pruned(prepared, every, data, options.pattern, shares)
-    return PruneResult(prepared, graph, changed, sensitivities)
+    return PruneResult(prepared, graph, changed, sensitivities, kept)
 
 
 def _is_wanted(layer: PrunableLayer, options: PruneOptions) -> bool:

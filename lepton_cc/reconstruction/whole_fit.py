@@ -47,10 +47,10 @@ def hints_of(teacher: Block, student: Block, kept: Mapping[str, Array]) -> dict[
     found = {}
     for value in read:
         goal = known.get(value.name)
-        if goal is not None and goal.type == value.type:
-            found[value] = Hint(goal, None)
-        elif goal is not None and value.name in kept:
+        if goal is not None and value.name in kept:
             found[value] = Hint(goal, kept[value.name])
+        elif goal is not None and goal.type == value.type:
+            found[value] = Hint(goal, None)
     return found
 
 

@@ -58,7 +58,9 @@ class DistillStage:
             )
         if self.sparsity:
             samples = _some_samples(student, lesson)
-            student = prune(student, samples, PruneOptions(self.sparsity, self.pattern)).graph
+            pruned = prune(student, samples, PruneOptions(self.sparsity, self.pattern))
+            student = pruned.graph
+            lesson = replace(lesson, channels=_followed(lesson.channels, pruned.kept))
         trained, record = train(
             context.original, student, lesson, self.schedule, self.scheme, self.progress
         )
@@ -113,6 +115,12 @@ class DistillStage:
             "accuracy_before": record.teacher_accuracy,
             "accuracy": record.student_accuracy,
         }
+
+
+def _followed(before: Mapping[str, Array], after: Mapping[str, Array]) -> dict[str, Array]:
+    """Channels of the original, by names of values, of a student that was changed twice."""
+    changed = {name: before[name][own] if name in before else own for name, own in after.items()}
+    return {**before, **changed}
 
 
 def _check_labels(labels: Array, num_samples: int, output: Value) -> None:

@@ -48,7 +48,8 @@ class Hint:
 def hints(original: Graph, student: Graph, channels: Mapping[str, Array]) -> tuple[Hint, ...]:
     """What contractions read in both graphs, of one name; not their inputs.
 
-    channels: by the names of values that are narrower in the student, those of the original.
+    channels: by the names of values that are narrower in the student, or have them in another
+    order, those of the original.
     """
     known = {value.name: value for op in student.ops for value in op.results}
     computed = {op.result for op in original.ops if op.inputs}
@@ -58,10 +59,10 @@ def hints(original: Graph, student: Graph, channels: Mapping[str, Array]) -> tup
         learned = known.get(value.name)
         if value not in computed or learned is None:
             continue
-        if learned == value:
-            found.append(Hint(value, learned, None))
-        elif value.name in channels and learned.type.dims[-1] == len(channels[value.name]):
+        if value.name in channels and learned.type.dims[-1] == len(channels[value.name]):
             found.append(Hint(value, learned, channels[value.name]))
+        elif learned == value:
+            found.append(Hint(value, learned, None))
     return tuple(found)
 
 

@@ -1,4 +1,7 @@
-"""Copies a graph with fewer elements along an axis of some values: constants and shapes follow."""
+"""Copies a graph with fewer elements along an axis of some values, or in another order.
+
+Constants, shapes and attributes follow.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -18,10 +21,10 @@ from lepton_cc.passes.prune.axis_links import RESULT, axis_links, port_value
 
 @dataclass(frozen=True, slots=True)
 class Staying:
-    """Which elements along an axis of a value stay, bool[elements]."""
+    """Which elements along an axis of a value stay, i64[elements], in their new order."""
 
     axis: int
-    mask: Array
+    elements: Array
 
 
 def shrunk(graph: Graph, stays: Mapping[Value, Staying]) -> Graph:
@@ -64,7 +67,7 @@ class _Shrinking:
             return _narrower_slice(kind, self._stays[op.inputs[0]])
         if own is None:
             return kind
-        width = int(np.count_nonzero(own.mask))
+        width = len(own.elements)
         if isinstance(kind, Conv) and kind.groups > 1:
             return replace(kind, groups=width)
         if isinstance(kind, Reshape | Broadcast):
@@ -88,17 +91,19 @@ class _Shrinking:
 
     def _smaller(self, op: Op, number: int, value: Value) -> Array | None:
         array = self._array(value)
-        smaller = array
+        # Two ports may say the same of an axis.
+        done: set[int] = set()
         for port in (RESULT, *range(len(op.operands))):
             other = port_value(op, port)
             own = self._stays.get(other) if other is not None else None
-            if own is None:
+            if own is None or other is None:
                 continue
             for link in axis_links(op, port, own.axis) or ():
-                # Two ports may say the same of an axis.
-                if link.port == number and smaller.shape[link.axis] == len(own.mask):
-                    smaller = np.compress(own.mask, smaller, axis=link.axis)
-        return None if smaller is array else smaller
+                size = other.type.dims[own.axis]
+                if link.port == number and link.axis not in done and array.shape[link.axis] == size:
+                    array = np.take(array, own.elements, axis=link.axis)
+                    done.add(link.axis)
+        return array if done else None
 
     def _new_indices(self, op: Op, kind: Gather) -> Array | None:
         """Where what is gathered lies among what is left, for each element that is."""
@@ -106,9 +111,11 @@ class _Shrinking:
         results, source = self._stays.get(op.result), self._stays.get(op.inputs[0])
         places = np.where(indices < 0, indices + op.inputs[0].type.dims[kind.axis], indices)
         if results is not None and results.axis == kind.axis and indices.ndim == 1:
-            places = places[results.mask]
+            places = places[results.elements]
         if source is not None and source.axis == kind.axis:
-            places = (np.cumsum(source.mask) - 1)[places]
+            new = np.zeros(op.inputs[0].type.dims[kind.axis], np.int64)
+            new[source.elements] = np.arange(len(source.elements))
+            places = new[places]
         return None if np.array_equal(places, indices) else places.astype(indices.dtype)
 
     def _array(self, value: Value) -> Array:
@@ -118,9 +125,10 @@ class _Shrinking:
 
 
 def _narrower_slice(kind: Slice, source: Staying) -> Slice:
+    """The slice of what is left, in the order in which it was."""
     first, size = kind.starts[source.axis], kind.sizes[source.axis]
-    before = int(np.count_nonzero(source.mask[:first]))
-    inside = int(np.count_nonzero(source.mask[first : first + size]))
+    before = int(np.count_nonzero(source.elements < first))
+    inside = int(np.count_nonzero(source.elements < first + size)) - before
     return replace(
         kind,
         starts=_with_size(kind.starts, source.axis, before),
