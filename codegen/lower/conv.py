@@ -315,19 +315,11 @@ class _ConvLowering:
         inputs: tuple[Expr, ...],
     ) -> Block:
         """The taps along a row and the channels: one loop where they lie side by side."""
-        shape, window, names = self.shape, self.shape.window, self.context.names
+        shape, window = self.shape, self.shape.window
         total_channels = shape.channels * shape.groups
         size, dilation = window.size[-1], window.dilations[-1]
-        column = place.column * window.strides[-1] - window.low[-1]
-        # The first tap may lie in the padding, outside the row: no dimension may be left out.
-        pixel = place.outer[0]
-        for position, dim in zip((*inputs, column), shape.dims, strict=True):
-            pixel = pixel * dim + position
-        first_channel: Expr = place.group * shape.channels
-        if shape.depthwise:
-            first_channel = place.block * self.tile.columns
-        base = Var(INDEX, names.fresh("base"))
-        let = Let(base, pixel * total_channels + first_channel)
+        base = Var(INDEX, self.context.names.fresh("base"))
+        let = Let(base, self._first_element(place, inputs))
         row_step = window.strides[-1] * total_channels
         if self.dot is not None:
             return (let, *self._dot_taps(place, registers, readable, taps, base))
@@ -363,18 +355,24 @@ class _ConvLowering:
             apart = steps(shape.channels, size, index(0), split=True)
             return (let, *accumulate(self.context, registers, apart))
         first, last = inside_range(run, size)
-        return (
-            let,
-            *loop(
-                names,
-                "u",
-                first,
-                last,
-                lambda tap: accumulate(
-                    self.context, registers, steps(shape.channels, 1, tap, split=False)
-                ),
-            ),
-        )
+
+        def one(tap: Expr) -> Block:
+            return accumulate(self.context, registers, steps(shape.channels, 1, tap, split=False))
+
+        return (let, *loop(self.context.names, "u", first, last, one))
+
+    def _first_element(self, place: _Place, inputs: tuple[Expr, ...]) -> Expr:
+        """The number of the input element that the first tap of a row multiplies."""
+        shape, window = self.shape, self.shape.window
+        column = place.column * window.strides[-1] - window.low[-1]
+        # The first tap may lie in the padding, outside the row: no dimension may be left out.
+        pixel = place.outer[0]
+        for position, dim in zip((*inputs, column), shape.dims, strict=True):
+            pixel = pixel * dim + position
+        channel: Expr = place.group * shape.channels
+        if shape.depthwise:
+            channel = place.block * self.tile.columns
+        return pixel * (shape.channels * shape.groups) + channel
 
     def _dot_taps(
         self,
