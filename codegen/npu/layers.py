@@ -179,7 +179,7 @@ class ConvLayer(Layer):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MatMulLayer(Layer):
-    """Product of two activations; `rhs_transposed`: rhs is [batch, columns, depth]."""
+    """Product of two activations: lhs [batch, rows, depth] and rhs [batch, depth, columns]."""
 
     lhs: Value
     rhs: Value
