@@ -91,8 +91,6 @@ _OWN_OPERATORS = frozenset(
         "QGemm",
     }
 )
-# Fills a graph up to its quantized output y: the float operator between real operands.
-_Real = Callable[[_Graph], tuple[str, np.float32]]
 _Make = Callable[[np.random.Generator, Byte], Case]
 
 

@@ -12,9 +12,6 @@ from lepton_cc.ir.graph import Graph, Location, Op, Value
 from lepton_cc.ir.ops.constant import Constant
 from lepton_cc.ir.ops.fused import Fused
 
-# A value, and the fused op in whose body it stands (None: outside of all bodies).
-_Scoped = tuple[Op | None, Value]
-
 
 def outline(members: Sequence[Op], result: Value) -> Op:
     """One fused op that computes `result`, a result of the last of `members`.

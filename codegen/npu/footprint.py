@@ -20,15 +20,6 @@ class Access(NamedTuple):
     end: int
     is_write: bool
 
-    def conflicts(self, other: "Access") -> bool:
-        """Whether the order of the two matters."""
-        return (
-            (self.is_write or other.is_write)
-            and self.region == other.region
-            and self.first < other.end
-            and other.first < self.end
-        )
-
 
 def _interval(address: Address, size: int, *, write: bool = False) -> Access:
     return Access(address.region, address.offset, address.offset + size, write)

@@ -95,11 +95,11 @@ def _latest_conflict(
     mine: tuple[Access, ...],
     waited: int,
 ) -> int | None:
+    """The last candidate that must come before: one of the two writes what the other touches."""
     for number in reversed(candidates):
         if number <= waited:
             return None
         for region, first, end, is_write in accesses[number]:
-            # `Access.conflicts`, without a call for each of so many pairs.
             for other, low, high, writes in mine:
                 if low < end and first < high and region == other and (is_write or writes):
                     return number

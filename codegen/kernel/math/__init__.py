@@ -19,12 +19,7 @@ from lepton_cc.codegen.kernel.expr import (
     select,
 )
 from lepton_cc.codegen.kernel.math import integer
-from lepton_cc.codegen.kernel.math.conversion import (
-    compute_type,
-    convert,
-    saturating_cast,
-    saturating_integer,
-)
+from lepton_cc.codegen.kernel.math.conversion import compute_type, convert
 from lepton_cc.codegen.kernel.math.error_function import erf, gelu
 from lepton_cc.codegen.kernel.math.exponential import exp, sigmoid
 from lepton_cc.codegen.kernel.math.float_format import is_nan, square_root
@@ -48,8 +43,6 @@ __all__ = [
     "convert",
     "decode",
     "encode",
-    "saturating_cast",
-    "saturating_integer",
     "storage_type",
     "unary",
 ]

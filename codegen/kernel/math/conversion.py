@@ -1,16 +1,14 @@
-"""Conversions between element types: as `ir.ops.numpy_math.cast_array` has them, or saturating.
+"""Conversions between element types: as `ir.ops.numpy_math.cast_array` has them.
 
 A value in a kernel has its element type, but for floats narrower than binary32: those are binary32
 while computed and encodings in memory (`narrow_float`).
 """
 
-import numpy as np
-
-from lepton_cc.codegen.kernel.expr import Expr, literal, maximum, minimum, select
+from lepton_cc.codegen.kernel.expr import Expr, select
 from lepton_cc.codegen.kernel.math.float_format import magnitude, truncated
 from lepton_cc.codegen.kernel.math.integer import byte_type, wrapped
 from lepton_cc.codegen.kernel.math.narrow_float import decode, encode, storage_type
-from lepton_cc.ir.dtype import DType, integer_bounds
+from lepton_cc.ir.dtype import DType
 
 
 def compute_type(dtype: DType) -> DType:
@@ -66,26 +64,3 @@ def _to_64_bits(x: Expr, target: DType) -> Expr:
     else:
         beyond = beyond | (x >= 2.0**63)
     return select(beyond & (size < float("inf")), word ^ -(2**63), word).cast(target)
-
-
-def saturating_cast(x: Expr, target: DType) -> Expr:
-    """A float truncated and clamped into an integer type; NaN gives 0."""
-    lowest, highest = integer_bounds(target)
-    number = select(x.equals(x), x, 0.0)
-    float_type = x.type.numpy.type if isinstance(x.type, DType) else np.float32
-    above = float(highest) + 1.0
-    largest = float(np.nextafter(float_type(above), float_type(0)))
-    clamped = minimum(maximum(number, float(lowest)), min(largest, above))
-    inner = (
-        DType.U64
-        if target is DType.U64
-        else (DType.I64 if target.bits == 64 or target is DType.U32 else DType.I32)
-    )
-    value = wrapped(clamped.cast(inner).cast(byte_type(target)), target)
-    return select(number < above, value, literal(highest, target))
-
-
-def saturating_integer(x: Expr, target: DType) -> Expr:
-    """An integer clamped into a narrower integer type."""
-    lowest, highest = integer_bounds(target)
-    return maximum(minimum(x, highest), lowest).cast(target)
