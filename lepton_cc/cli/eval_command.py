@@ -13,6 +13,7 @@ from lepton_cc.cli.guard import GuardedCommand
 from lepton_cc.cli.tables import print_table
 
 if TYPE_CHECKING:
+    from lepton_cc.evaluation.candidate import Costs
     from lepton_cc.evaluation.evaluate import Evaluation, Row
 
 
@@ -21,9 +22,20 @@ if TYPE_CHECKING:
 @click.option("--data", required=True, type=options.FILE, metavar="DATA.npz")
 @options.metric
 @options.labels
-@click.option("--target", default="host", show_default=True, metavar="NAME|FILE.toml")
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="NAME|FILE.toml",
+    help="What costs are those of; may be given several times [default: host].",
+)
 @options.dims
-@options.quantize
+@click.option(
+    "--quantize",
+    type=click.Choice(["none", *options.SCHEMES]),
+    help="Add the integer form of each float model: 8 or 4 bits for weights, 8 or 16 for "
+    "activations.",
+)
 @options.calibrate
 @options.calibration_method
 @options.divide_by
@@ -50,7 +62,7 @@ def evaluate(
     data: Path,
     metric: str,
     labels: str,
-    target: str,
+    targets: tuple[str, ...],
     dims: tuple[str, ...],
     quantize: str | None,
     calibrate: Path | None,
@@ -74,17 +86,20 @@ def evaluate(
     published coefficients, nothing measured. Noise and attack are in standard deviations of the
     input; the attack estimates gradients along random directions.
     """
+    from lepton_cc.codegen.targets.loader import HOST
     from lepton_cc.evaluation.data import ArrayForm
     from lepton_cc.evaluation.evaluate import evaluate as evaluate_
     from lepton_cc.evaluation.robustness import Perturbation
     from lepton_cc.ir.diagnostics import Refused
 
+    if min_accuracy is not None:
+        _check_limit(metric, min_accuracy)
     found = evaluate_(
         models,
         data,
         metric=metric,
         labels=labels,
-        target=target,
+        target=targets or HOST,
         dims=options.read_dims(dims),
         quantize=quantize,
         calibrate=calibrate,
@@ -103,6 +118,14 @@ def evaluate(
         raise Refused(problems)
 
 
+def _check_limit(metric: str, limit: float) -> None:
+    highest = math.inf if metric == "mse" else 1
+    if not 0 <= limit <= highest:
+        raise click.BadParameter(
+            f"{limit:g} is no {metric}, which is from 0 to {highest}", param_hint="--min-accuracy"
+        )
+
+
 def evaluation_fields(found: "Evaluation") -> dict[str, object]:
     """The evaluation as JSON, which has neither infinity nor NaN."""
     rows = []
@@ -113,8 +136,10 @@ def evaluation_fields(found: "Evaluation") -> dict[str, object]:
         fields["sqnr_decibels"] = (
             quality if quality is not None and math.isfinite(quality) else None
         )
-        fields["costs"]["energy"]["total"] = row.costs.energy.total
-        fields["costs"]["energy"]["measured"] = False
+        for part, costs in zip(
+            (fields["costs"], *fields["elsewhere"]), (row.costs, *row.elsewhere), strict=True
+        ):
+            part["energy"] |= {"total": costs.energy.total, "measured": False}
         rows.append(fields)
     return {
         "metric": found.metric.value,
@@ -129,9 +154,11 @@ def _print(found: "Evaluation") -> None:
     """A column for each model."""
     columns = [_cells(row, found) for row in found.rows]
     headings = ("", *(row.name for row in found.rows))
-    keys = [key for key in columns[0] if any(column[key] for column in columns)]
+    # The longest has all rows in order but those of another core or engine.
+    order = [key for column in sorted(columns, key=len, reverse=True) for key in column]
+    keys = [key for key in dict.fromkeys(order) if any(column.get(key) for column in columns)]
     title = f"{found.num_samples} samples, {found.num_labels} labels"
-    rows = [(key, *(column[key] or "-" for column in columns)) for key in keys]
+    rows = [(key, *(column.get(key) or "-" for column in columns)) for key in keys]
     print_table(title, headings, rows)
     for row in found.rows:
         for note in row.costs.notes:
@@ -142,26 +169,41 @@ def _cells(row: "Row", found: "Evaluation") -> dict[str, str]:
     costs, by, text = row.costs, found.perturbation, found.metric.text
     few = f", {row.num_perturbed} labels"
 
-    def whole(number: int | None) -> str:
-        return "" if number is None else f"{number:,}"
-
     def share(score: float | None) -> str:
         return "" if score is None else text(score)
 
     seconds = costs.host_seconds
-    return {
+    cells = {
         found.metric.value: text(row.score),
         "SQNR to the first, dB": "" if row.sqnr_decibels is None else f"{row.sqnr_decibels:.1f}",
         f"{found.metric.value}{few}": share(row.unperturbed),
         f"  with noise of {by.noise:g} sd": share(row.noisy),
         f"  attacked by {by.step:g} sd": share(row.attacked),
-        "file, bytes": whole(costs.file_bytes),
-        "weights, bytes": whole(costs.constants_bytes),
-        "flash, bytes": whole(costs.flash_bytes),
-        "RAM: arena + stack, bytes": f"{costs.arena_bytes:,} + {costs.stack_bytes:,}",
-        "multiply-adds": whole(costs.num_macs),
+        "file, bytes": _whole(costs.file_bytes),
         "us a run, this machine": "" if seconds is None else f"{seconds * 1e6:.2f}",
-        "instructions, rv32imc": whole(costs.instructions),
-        "engine cycles, lepton-npu": whole(costs.cycles),
+        **_cost_cells(costs),
+        f"instructions, {costs.core}": _whole(costs.instructions),
+        f"engine cycles, {costs.engine}": _whole(costs.cycles),
+    }
+    for other in row.elsewhere:
+        figures = {
+            **_cost_cells(other),
+            "instructions": _whole(other.instructions),
+            "engine cycles": _whole(other.cycles),
+        }
+        cells |= {f"{other.target}: {name}": cell for name, cell in figures.items()}
+    return cells
+
+
+def _cost_cells(costs: "Costs") -> dict[str, str]:
+    return {
+        "weights, bytes": _whole(costs.constants_bytes),
+        "flash, bytes": _whole(costs.flash_bytes),
+        "RAM: arena + stack, bytes": f"{costs.arena_bytes:,} + {costs.stack_bytes:,}",
+        "multiply-adds": _whole(costs.num_macs),
         "energy, uJ, estimated": f"{costs.energy.total / 1e6:.3g}",
     }
+
+
+def _whole(number: int | None) -> str:
+    return "" if number is None else f"{number:,}"

@@ -11,6 +11,7 @@ from lepton_cc.compiled_model import compile as compile_
 from lepton_cc.evaluation.energy import EnergyEstimate, energy_estimate
 from lepton_cc.ir.diagnostics import Refused, ToolchainError
 from lepton_cc.ir.graph import Value
+from lepton_cc.ir.target import Execution
 from lepton_cc.ir.tensor import Array
 from lepton_cc.report import LayerReport, MemoryReport
 from lepton_cc.saved_model import SavedModel
@@ -23,12 +24,12 @@ _ENGINE = "lepton-npu"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How ONNX models are compiled: for which target, and made integers by which data.
+    """How ONNX models are compiled: for which targets, and made integers by which data.
 
     `scheme` empty: they stay as they are. `instructions`, `cycles`: whether those are counted, too.
     """
 
-    target: str = HOST
+    targets: tuple[str, ...] = (HOST,)
     dims: Mapping[str, int] | None = None
     scheme: str = ""
     source: CalibrationSource | None = None
@@ -42,8 +43,8 @@ class Costs:
     """What a model costs. `file_bytes`: of what was given; None: this form is in no file.
 
     Memories and multiply-adds are those of `target`. `host_seconds`: of one run on one thread of
-    this machine. `instructions` on an emulated rv32imc, `cycles` of a lepton-npu's engine, which
-    are estimated and what its emulator counts. `notes`: why a figure is missing.
+    this machine. `instructions` on the emulated `core`, `cycles` of the `engine`, which are
+    estimated and what its emulator counts. `notes`: why a figure is missing.
     """
 
     target: str
@@ -57,6 +58,8 @@ class Costs:
     host_seconds: float | None = None
     instructions: int | None = None
     cycles: int | None = None
+    core: str = _CORE
+    engine: str = _ENGINE
     notes: tuple[str, ...] = ()
 
     @property
@@ -67,12 +70,16 @@ class Costs:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A model ready to run on this machine, or in its target's emulator."""
+    """A model ready to run on this machine, or in its target's emulator.
+
+    `costs` are those on its first target, `elsewhere` those on the others.
+    """
 
     name: str
     inputs: tuple[Value, ...]
     run: Run
     costs: Costs
+    elsewhere: tuple[Costs, ...] = ()
 
 
 def _costs(
@@ -103,7 +110,7 @@ def saved_candidate(folder: Path, sample: Mapping[str, Array] | None = None) -> 
     if model.emulated is None and sample is not None:
         costs = replace(costs, host_seconds=model.prepare(sample).seconds(_TIMED_RUNS))
     if model.engine is not None and model.engine.segments:
-        costs = replace(costs, cycles=model.engine.cycles)
+        costs = replace(costs, cycles=model.engine.cycles, engine=build.target.name)
     return Candidate(folder.name, build.interface.input_values(), model.run, costs)
 
 
@@ -116,19 +123,39 @@ def compiled_candidate(
         Refused: it cannot be compiled; with every reason.
     """
     here = compiled(path, settings, HOST)
-    target = load_target(settings.target)
-    there = here if runs_on_this_machine(target) and settings.target == HOST else None
-    there = compiled(path, settings, settings.target) if there is None else there
     size = None if settings.scheme else path.stat().st_size
-    costs = _costs(target.name, size, there.memory, there.layers)
-    costs = replace(costs, host_seconds=here.bench(_TIMED_RUNS, sample))
-    if settings.cycles:
+    costs, *elsewhere = (
+        _costs_on(path, settings, target, here, sample) for target in settings.targets
+    )
+    costs = replace(costs, file_bytes=size, host_seconds=here.bench(_TIMED_RUNS, sample))
+    if settings.cycles and _ENGINE not in settings.targets:
         costs = _with_cycles(costs, path, settings)
-    if settings.instructions and sample is not None:
+    if settings.instructions and sample is not None and _CORE not in settings.targets:
         costs = _with_instructions(costs, path, settings, sample)
     inputs = tuple(Value(port.name, port.type) for port in here.inputs)
     name = f"{path.stem} {settings.scheme}".rstrip()
-    return Candidate(name, inputs, here.run, costs)
+    return Candidate(name, inputs, here.run, costs, tuple(elsewhere))
+
+
+def _costs_on(
+    path: Path,
+    settings: Settings,
+    name: str,
+    here: CompiledModel,
+    sample: Mapping[str, Array] | None,
+) -> Costs:
+    """On one target; cycles where its engine has work, instructions if they are to be counted."""
+    target = load_target(name)
+    is_here = runs_on_this_machine(target) and name == HOST
+    there = here if is_here else compiled(path, settings, name)
+    costs = _costs(target.name, None, there.memory, there.layers)
+    if there.engine is not None and there.engine.segments:
+        costs = replace(costs, cycles=there.engine.cycles, engine=target.name)
+    is_core = target.execution is Execution.CONTROL_CORE and target.engine is None
+    if settings.instructions and sample is not None and is_core:
+        costs = replace(costs, core=name)
+        costs = _with_instructions(costs, path, settings, sample)
+    return costs
 
 
 def compiled(path: Path, settings: Settings, target: str) -> CompiledModel:
@@ -157,7 +184,7 @@ def _with_instructions(
     costs: Costs, path: Path, settings: Settings, sample: Mapping[str, Array]
 ) -> Costs:
     try:
-        model = compiled(path, settings, _CORE)
+        model = compiled(path, settings, costs.core)
         model.run(sample)
     except Refused as error:
         reason = error.diagnostics[0].message

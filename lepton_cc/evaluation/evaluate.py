@@ -42,7 +42,7 @@ class Row:
 
     `sqnr_decibels`: None of the first model itself, and where outputs have other shapes. `noisy`
     and `attacked` are scores on `num_perturbed` labels, beside `unperturbed` on the same; None:
-    not tried.
+    not tried. `elsewhere`: what it costs on further targets.
     """
 
     name: str
@@ -53,6 +53,7 @@ class Row:
     unperturbed: float | None = None
     noisy: float | None = None
     attacked: float | None = None
+    elsewhere: tuple[Costs, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ def evaluate(  # noqa: PLR0913  # options of the command line, by keyword
     *,
     metric: str = "top1",
     labels: str = "y",
-    target: str = HOST,
+    target: str | Sequence[str] = HOST,
     dims: Mapping[str, int] | None = None,
     quantize: str | None = None,
     calibrate: CalibrationSource | None = None,
@@ -101,7 +102,7 @@ def evaluate(  # noqa: PLR0913  # options of the command line, by keyword
 
     `quantize` adds the integer form of each ONNX model that is float. `samples`: only the first so
     many rows of the data. `perturbation` None: robustness is not tried. Memories and energy are of
-    code for `target`, times of this machine.
+    code for `target`, or for each of several; times are of this machine.
 
     Raises:
         Refused: a model or the data are refused; with every reason.
@@ -116,14 +117,17 @@ def evaluate(  # noqa: PLR0913  # options of the command line, by keyword
     if not paths:
         raise UsageError("there is no model to evaluate")
     form = ArrayForm() if form is None else form
-    plain = Settings(target, dims, instructions=instructions, cycles=cycles)
+    targets = (target,) if isinstance(target, str) else tuple(dict.fromkeys(target))
+    if not targets:
+        raise UsageError("there is no target to evaluate for")
+    plain = Settings(targets, dims, instructions=instructions, cycles=cycles)
     source = _calibration(calibrate, form)
     if source is not None and not quantize:
         raise UsageError("calibration needs a scheme, such as quantize=w8a8")
     settings = [plain]
     if quantize not in (None, "none"):
         compressed = Settings(
-            target, dims, quantize or "", source, calibration_method, instructions, cycles
+            targets, dims, quantize or "", source, calibration_method, instructions, cycles
         )
         settings.append(compressed)
     _check_same_inputs(paths, dims)
@@ -240,7 +244,7 @@ def _evaluated(
         for number, tally in enumerate(tallies)
     ]
     rows = [
-        Row(one.name, found, quality, one.costs)
+        Row(one.name, found, quality, one.costs, elsewhere=one.elsewhere)
         for one, found, quality in zip(candidates, scores, sqnr, strict=True)
     ]
     if perturbation is not None:
@@ -303,13 +307,10 @@ def _perturbed(
             for sample, label in zip(samples, labels, strict=True)
         ]
         against = scored(moved)
-    return Row(
-        row.name,
-        row.score,
-        row.sqnr_decibels,
-        row.costs,
-        len(labels),
-        scored(samples),
-        noisy,
-        against,
+    return replace(
+        row,
+        num_perturbed=len(labels),
+        unperturbed=scored(samples),
+        noisy=noisy,
+        attacked=against,
     )

@@ -5,11 +5,13 @@ differences along random directions (simultaneous perturbation, Spall, 1992), be
 has none. It is weaker than one with gradients: a model that withstands it is not proven robust.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from lepton_cc.ir.diagnostics import UsageError
 from lepton_cc.ir.tensor import Array
 
 Arrays = Mapping[str, Array]
@@ -22,6 +24,9 @@ class Perturbation:
 
     noise: of the Gaussian noise; step: of the attack, and of its differences; num_directions of
     which the gradient is averaged; num_labels that are tried, 0: none.
+
+    Raises:
+        UsageError: noise or seed are negative, the step is not positive, or one is not finite.
     """
 
     noise: float = 0.25
@@ -29,6 +34,14 @@ class Perturbation:
     num_directions: int = 32
     num_labels: int = 100
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.noise < math.inf:
+            raise UsageError(f"noise of {self.noise:g} standard deviations is none")
+        if not 0 < self.step < math.inf:
+            raise UsageError(f"an attack by {self.step:g} standard deviations is none")
+        if self.seed < 0:
+            raise UsageError(f"seeds are not negative: {self.seed}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,6 +101,45 @@ def test_accuracy_is_that_of_onnxruntime_and_costs_fall() -> None:
         assert row.attacked < row.noisy <= 1
 
 
+def test_each_target_has_costs_of_its_own() -> None:
+    options = ("--samples", "4", "--no-robustness", "--quantize", "w8a8", "--calibrate", DATA)
+    targets = ("--target", "host", "--target", "lepton-npu")
+    result = tool("eval", MODEL, "--data", DATA, *options, *targets)
+    assert result.exit_code == 0, result.output
+    lines = dict(
+        line.strip().split("  ", 1) for line in result.output.splitlines() if "  " in line.strip()
+    )
+    model = lepton_cc.compile(MODEL, target="lepton-npu", quantize="w8a8", calibrate=DATA)
+    assert model.engine is not None
+    memory = model.memory
+    for row, figure in (
+        ("lepton-npu: flash, bytes", f"{memory.flash_bytes:,}"),
+        (
+            "lepton-npu: RAM: arena + stack, bytes",
+            f"{memory.arena_bytes:,} + {memory.stack_bytes:,}",
+        ),
+        ("lepton-npu: engine cycles", f"{model.engine.cycles:,}"),
+    ):
+        assert lines[row].split("  ")[-1].strip() == figure
+    assert "flash, bytes" in lines
+    with pytest.raises(UsageError, match="no target"):
+        lepton_cc.evaluate(MODEL, DATA, target=())
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--min-accuracy", "92"),
+        ("--min-accuracy", "nan"),
+        ("--noise", "-1"),
+        ("--step", "nan"),
+        ("--seed", "-1"),
+    ],
+)
+def test_numbers_without_meaning_are_wrong_usage(option: tuple[str, str]) -> None:
+    assert tool("eval", MODEL, "--data", DATA, *option).exit_code == 2
+
+
 def test_robustness_is_the_same_for_a_seed_and_worse_for_larger_steps() -> None:
     weak, again, strong = (
         lepton_cc.evaluate(MODEL, DATA, samples=40, perturbation=by).rows[0]
