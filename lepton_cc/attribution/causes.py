@@ -13,6 +13,7 @@ import numpy as np
 from lepton_cc.attribution.layers import Pair, QuantizedLayer, known_arrays
 from lepton_cc.attribution.swap import Swapper
 from lepton_cc.attribution.variant_run import runner
+from lepton_cc.calibration.statistics import near_largest, softmax_axes
 from lepton_cc.ir.dtype import integer_bounds
 from lepton_cc.ir.graph import Graph, Value
 from lepton_cc.ir.ops.elementwise import Binary
@@ -146,12 +147,15 @@ def layer_noises(
                 wanted += [now(v) for v in layer.anchor.inputs if v not in known]
     there = {value for op in graph.ops for value in op.results} | set(graph.inputs)
     run = runner(graph, [value for value in dict.fromkeys(wanted) if value in there], len(samples))
+    # What softmax does not look at is cut off on purpose, which is no fault.
+    axes = softmax_axes(graph)
     tallies = [_Moments() for _ in swapper.layers]
     for sample in samples:
         values = run(sample)
         for number, (layer, tally) in enumerate(zip(swapper.layers, tallies, strict=True)):
             for pair in layer.pairs:
-                _observe_pair(tally, values[now(pair.quantize.inputs[0]).name], pair, known)
+                name = now(pair.quantize.inputs[0]).name
+                _observe_pair(tally, near_largest(values[name], axes.get(name)), pair, known)
             if layer.anchor is None:
                 continue
             result = values.get(now(layer.anchor.results[0]).name)

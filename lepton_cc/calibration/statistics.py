@@ -72,7 +72,7 @@ def calibration_statistics(
     sums = {op.inputs[0].name: _MomentSums() for op in points.contractions}
     read = [op.inputs[0] for op in points.contractions]
     run = inner_run(graph, (*points.measured, *read))
-    axes = _softmax_axes(graph)
+    axes = softmax_axes(graph)
     broken: dict[str, int] = {}
     num_samples = 0
     for number, sample in enumerate(samples):
@@ -95,7 +95,7 @@ def calibration_statistics(
     )
 
 
-def _softmax_axes(graph: Graph) -> Mapping[str, int]:
+def softmax_axes(graph: Graph) -> Mapping[str, int]:
     """The axis of values that nothing but softmax reads."""
     outputs = frozenset(graph.outputs)
     found: dict[str, int] = {}
