@@ -5,13 +5,11 @@ neutral or odd elements (0, -0, 1, 2, 0.5) that algebraic laws wait for.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable
 
 import numpy as np
 from hypothesis import strategies as st
 
-from lepton_cc.ir.builder import GraphBuilder
 from lepton_cc.ir.dtype import DType
 from lepton_cc.ir.graph import Graph, Location, Value
 from lepton_cc.ir.op_kind import OpKind
@@ -41,8 +39,7 @@ from lepton_cc.ir.ops.topk import TopK
 from lepton_cc.ir.ops.window import Window
 from lepton_cc.ir.tensor import Array
 from lepton_cc.ir.types import TensorType
-
-T = TypeVar("T")
+from tests.ir.choices import Choices
 
 DTYPES = (DType.F32, DType.F32, DType.F32, DType.F16, DType.F64, DType.I32, DType.I8, DType.I64)
 _ODD_FLOATS = (0.0, -0.0, 1.0, -1.0, 2.0, 0.5, 3.0, math.inf)
@@ -68,22 +65,11 @@ def random_inputs(graph: Graph, seed: int = 0) -> dict[str, Array]:
     return {value.name: random_array(value.type, rng) for value in graph.inputs}
 
 
-class _Sketch:
-    """A graph in the making: the builder, the values so far, and the source of choices."""
+class _Sketch(Choices):
+    """A graph of any types."""
 
     def __init__(self, draw: st.DrawFn) -> None:
-        self.draw = draw
-        self.builder = GraphBuilder("random")
-        self.values: list[Value] = []
-
-    def integer(self, low: int, high: int) -> int:
-        return self.draw(st.integers(low, high))
-
-    def boolean(self) -> bool:
-        return self.draw(st.booleans())
-
-    def one_of(self, options: Sequence[T]) -> T:
-        return self.draw(st.sampled_from(options))
+        super().__init__(draw, "random")
 
     def shape(self, min_rank: int = 0, max_rank: int = 4) -> tuple[int, ...]:
         rank = self.integer(min_rank, max_rank)

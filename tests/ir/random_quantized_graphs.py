@@ -4,13 +4,11 @@
 compute is defined to the bit, on every target. `random_bytes(graph, seed)` gives inputs.
 """
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable
 
 import numpy as np
 from hypothesis import strategies as st
 
-from lepton_cc.ir.builder import GraphBuilder
 from lepton_cc.ir.dtype import DType, integer_bounds
 from lepton_cc.ir.graph import Graph, Location, Value
 from lepton_cc.ir.op_kind import OpKind
@@ -49,8 +47,8 @@ from lepton_cc.passes.quantize.norms import precision
 from lepton_cc.passes.quantize.recurrent import curve_of
 from lepton_cc.passes.quantize.softmax import exponentials
 from lepton_cc.passes.quantize.wide_functions import exponential_tables
+from tests.ir.choices import Choices
 
-T = TypeVar("T")
 _MAX_ELEMENTS = 2048
 
 
@@ -68,23 +66,12 @@ def random_bytes(graph: Graph, seed: int = 0) -> dict[str, Array]:
     return arrays
 
 
-class _Sketch:
-    """A graph in the making: the builder, the i8 values so far, and the source of choices."""
+class _Sketch(Choices):
+    """A graph whose values are i8."""
 
     def __init__(self, draw: st.DrawFn) -> None:
-        self.draw = draw
-        self.builder = GraphBuilder("quantized")
-        self.values: list[Value] = []
+        super().__init__(draw, "quantized")
         self.rng = np.random.default_rng(draw(st.integers(0, 1 << 16)))
-
-    def integer(self, low: int, high: int) -> int:
-        return self.draw(st.integers(low, high))
-
-    def boolean(self) -> bool:
-        return self.draw(st.booleans())
-
-    def one_of(self, options: Sequence[T]) -> T:
-        return self.draw(st.sampled_from(options))
 
     def value(self, rank: int | None = None) -> Value:
         fitting = [v for v in self.values if rank is None or v.type.rank == rank]

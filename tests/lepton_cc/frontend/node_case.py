@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+import pytest
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from lepton_cc.frontend.importer import import_model
+from lepton_cc.ir.diagnostics import Refused
 from lepton_cc.ir.graph import Graph
 from lepton_cc.ir.interpreter import interpret
 from lepton_cc.ir.tensor import Array
@@ -82,6 +84,12 @@ class NodeCase:
         graph = import_model(self.model())
         verify(graph, Stage.IMPORTED)
         return graph
+
+    def check_refused(self) -> None:
+        """The import is refused, and says of which node."""
+        with pytest.raises(Refused) as refusal:
+            import_model(self.model())
+        assert self.op_type in refusal.value.diagnostics[0].node
 
     def interpreted(self, graph: Graph | None = None) -> list[Array]:
         """What our interpreter gives."""
