@@ -69,7 +69,7 @@ class _Faults:
         (value,) = graph.inputs
         known, seen, _ = task.samples()
         self._data: dict[str, Array] = {value.name: _rows(known, _NUM_CALIBRATED, value.type.dims)}
-        # Between those to calibrate with, where they are the same data.
+        # Between those to calibrate with, where they are the same data and enough.
         self._judged = _rows(seen[1:], _NUM_JUDGED, value.type.dims)
         self._sample: dict[str, Array] = {value.name: self._data[value.name][0]}
         self._task, self._folder, self._name = task, folder, value.name
