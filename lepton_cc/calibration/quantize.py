@@ -235,7 +235,7 @@ def _quantized(
         raise refuse(
             Code.UNSUPPORTED_FORM,
             "the model has no float operator that could compute with integers",
-            hint="compile it without --quantize",
+            hint=_hint_for_no_points(prepared),
         )
     if options.block and options.scheme.activations is not DType.I16:
         raise UsageError("blocks are for w4a16 and w8a16: activations stay floats")
@@ -296,3 +296,11 @@ def _rounded(
     measured = {one.name: one.error for one in found}
     records = tuple(replace(r, sensitivity=measured.get(r.name)) for r in rounding.records)
     return inserted, replace(rounding, records=records)
+
+
+def _hint_for_no_points(graph: Graph) -> str:
+    dtypes = {value.type.dtype for op in graph.ops for value in op.results}
+    others = sorted(one.value for one in dtypes if one.is_float and one is not DType.F32)
+    if others:
+        return f"it computes with {', '.join(others)}, and only f32 is quantized: convert it to f32"
+    return "compile it without --quantize, compress it with --quantize none"

@@ -8,8 +8,14 @@ import onnx
 import pytest
 
 import lepton_cc
+from lepton_cc.calibration.quantize import QuantizationOptions, quantize
+from lepton_cc.ir.builder import GraphBuilder
 from lepton_cc.ir.diagnostics import Refused, UsageError
+from lepton_cc.ir.dtype import DType
+from lepton_cc.ir.ops.elementwise import Clamp
 from lepton_cc.ir.tensor import Array
+from lepton_cc.ir.types import TensorType
+from lepton_cc.passes.quantize.weight_rounding import WeightScheme
 from tests.lepton_cc.cli.command_line import compile_
 from tests.passes.quantize.quantized_models import Network, model_of
 
@@ -133,3 +139,12 @@ def test_wrong_wishes(models: Path, calibration: Path, tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "error[LPT2005]" in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_why_nothing_can_be_quantized_is_said() -> None:
+    samples = {"x": np.zeros((2, 1, 4), np.float16) + np.arange(4, dtype=np.float16)}
+    builder = GraphBuilder("half", ["x"])
+    half = builder.input("x", TensorType(DType.F16, (1, 4)))
+    graph = builder.finish([builder.emit(Clamp(0.0), half)], ["y"])
+    with pytest.raises(Refused, match="it computes with f16, and only f32 is quantized"):
+        quantize(graph, QuantizationOptions(WeightScheme.W8A8, samples))
