@@ -102,7 +102,7 @@ def read_options(text: str, fit: FitOptions | None = None) -> PruneOptions:
             )
         if name == "heads":
             return PruneOptions(float(number), heads=True, fit=fit)
-        if pattern is not None:
+        if pattern is not None and pattern.share is None:
             return PruneOptions(float(number), pattern, fit=fit)
     raise UsageError(
         f"{text!r} says no way to prune: "

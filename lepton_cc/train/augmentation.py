@@ -49,7 +49,7 @@ class Augmentation:
         """
         if self.shift < 0 or not 0 <= self.zoom < 1 or not 0 <= self.contrast < 1:
             raise UsageError("shift is not negative; zoom and contrast are from 0 to less than 1")
-        if min(self.mixup, self.cutmix) < 0 or self.mixup + self.cutmix > 1:
+        if not (self.mixup >= 0 and self.cutmix >= 0 and self.mixup + self.cutmix <= 1):
             raise UsageError("mixup and cutmix are shares of the samples, together at most 1")
 
     def __call__(

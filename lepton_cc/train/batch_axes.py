@@ -7,7 +7,7 @@ may mix samples; those that do, or that do not keep apart where the batch is, ar
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from lepton_cc.ir.graph import Graph, Op, Value
+from lepton_cc.ir.graph import Op, Value
 from lepton_cc.ir.op_kind import OpKind, Trait
 from lepton_cc.ir.ops.conv import Conv
 from lepton_cc.ir.ops.matmul import MatMul
@@ -43,15 +43,6 @@ def input_axis(value: Value) -> int:
     if not value.type.rank or value.type.dims[0] != 1:
         raise ValueError(f"input {value.name!r} ({value.type}) has no batch of 1 in front")
     return 0
-
-
-def batch_axes(graph: Graph) -> Mapping[Value, int | None]:
-    """The batch axis of every value of a graph that keeps its samples apart."""
-    found: dict[Value, int | None] = {value: input_axis(value) for value in graph.inputs}
-    for op in graph.ops:
-        axis = batch_axis(op, [found[value] for value in op.inputs])
-        found.update(dict.fromkeys(op.results, axis))
-    return found
 
 
 def _rule(kind: OpKind) -> _Rule:

@@ -64,10 +64,14 @@ class Schedule:
         """
         if self.epochs < 1 or self.batch < 1:
             raise UsageError(f"epochs={self.epochs}, batch={self.batch}: at least 1")
-        if not self.learning_rate > 0 or not self.temperature > 0:
+        if not 0 < self.learning_rate < math.inf or not 0 < self.temperature < math.inf:
             raise UsageError("learning rate and temperature are above 0")
         if not 0 <= self.label_weight <= 1:
             raise UsageError(f"label_weight={self.label_weight} is not between 0 and 1")
+        if not 0 <= self.hint_weight < math.inf or self.seed < 0:
+            raise UsageError(
+                f"hint_weight={self.hint_weight}, seed={self.seed}: neither is negative"
+            )
 
 
 @dataclass(frozen=True, slots=True)

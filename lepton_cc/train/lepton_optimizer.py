@@ -72,7 +72,9 @@ class LeptonOptimizer:
             UsageError: the ratio is not between 0 and 1, or there are no steps, or no weights.
         """
         if not 0 < ratio < 1 or steps < 1:
-            raise UsageError(f"ratio={ratio}, steps={steps}: a ratio is between 0 and 1")
+            raise UsageError(
+                f"ratio={ratio}, steps={steps}: the ratio is between 0 and 1, steps are at least 1"
+            )
         if not self._module.prunable_weights():
             raise UsageError("the model has no weights that can be pruned")
         self._ratio, self._steps, self._step = ratio, steps, 0

@@ -26,7 +26,17 @@ def test_a_way_to_prune_is_read(text: str, options: PruneOptions) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "half", "4:4", "0:4", "unstructured", "unstructured:1.5", "blocks-0x4:0.5", "x:0.5"],
+    [
+        "",
+        "half",
+        "4:4",
+        "0:4",
+        "unstructured",
+        "unstructured:1.5",
+        "blocks-0x4:0.5",
+        "x:0.5",
+        "2:4:0.5",
+    ],
 )
 def test_others_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="no way to prune"):

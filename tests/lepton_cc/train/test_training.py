@@ -246,6 +246,7 @@ def test_a_module_is_pruned_in_a_loop(torch: Any, tmp_path: Path) -> None:
 
 
 def test_what_makes_no_sense_is_said(torch: Any, project_root: Path) -> None:
+    from lepton_cc.train.distillation import Schedule
     from lepton_cc.train.lepton_model import LeptonModel
     from lepton_cc.train.lepton_optimizer import LeptonOptimizer
 
@@ -257,6 +258,10 @@ def test_what_makes_no_sense_is_said(torch: Any, project_root: Path) -> None:
         (lambda: LeptonOptimizer(list(model.parameters()), sgd), r"model\.parameters\(\)"),
         (lambda: optimizer.set_quantization(3, 8), "w3a8 is none of"),
         (lambda: optimizer.set_compression(1.5), "between 0 and 1"),
+        (lambda: optimizer.set_compression(0.5, -1), "at least 1"),
+        (lambda: Schedule(hint_weight=-1.0).check(), "hint_weight=-1.0"),
+        (lambda: Schedule(seed=-1).check(), "seed=-1"),
+        (lambda: Schedule(learning_rate=math.nan).check(), "learning rate"),
     ):
         with pytest.raises(UsageError, match=text):
             wrong()
@@ -319,7 +324,11 @@ def test_samples_are_mixed_with_one_other(torch: Any) -> None:
     own, other = cut == images, cut == images.roll(1, 0)
     assert bool((own | other).all())
     assert 0.3 < float(own.float().mean()) < 0.8
-    for wrong in (Augmentation(mixup=0.6, cutmix=0.6), Augmentation(zoom=1.0)):
+    for wrong in (
+        Augmentation(mixup=0.6, cutmix=0.6),
+        Augmentation(mixup=math.nan),
+        Augmentation(zoom=1.0),
+    ):
         with pytest.raises(UsageError):
             wrong.check()
     with pytest.raises(UsageError, match="only images"):
