@@ -113,13 +113,9 @@ def blame(  # noqa: PLR0913  # options of the command line, by keyword
     form = ArrayForm() if form is None else form
     source = _formed(calibrate, form)
     imported = import_model(model, dims=dims)
+    how = _metric(metric)
     evaluation = None
     if data is not None:
-        try:
-            how = Metric(metric)
-        except ValueError:
-            known = ", ".join(one.value for one in Metric)
-            raise UsageError(f"metric {metric!r} is none of {known}") from None
         evaluation = evaluation_data(imported.inputs, data, how, labels, form)
     scheme = quantize if against is None else WeightScheme.W8A8.value
     options = quantization_options(scheme, source, calibration_method, load_target(HOST))
@@ -135,7 +131,7 @@ def blame(  # noqa: PLR0913  # options of the command line, by keyword
     noises = layer_noises(swapping, given)
     if against is not None:
         options = replace(options, scheme=_given_scheme(swapping, noises))
-    measurement = Measurement(swapping.variant(()), given, evaluation, Metric(metric))
+    measurement = Measurement(swapping.variant(()), given, evaluation, how)
     before = measurement.of(swapping.variant(range(len(swapping.layers))))
     proposer = Proposer(options, names, is_given=against is not None)
     layers = _layers(swapping, noises, measurement, proposer)
@@ -150,7 +146,7 @@ def blame(  # noqa: PLR0913  # options of the command line, by keyword
     return Blame(
         len(given),
         before.decibels,
-        None if evaluation is None else Metric(metric),
+        None if evaluation is None else how,
         measurement.float_score,
         before.score,
         tuple(
@@ -204,6 +200,14 @@ def _given_scheme(swapping: Swapper, noises: Sequence[LayerNoise]) -> WeightSche
     if has_narrow:
         return WeightScheme.W4A16 if has_wide else WeightScheme.W4A8
     return WeightScheme.W8A16 if has_wide else WeightScheme.W8A8
+
+
+def _metric(name: str) -> Metric:
+    try:
+        return Metric(name)
+    except ValueError:
+        known = ", ".join(one.value for one in Metric)
+        raise UsageError(f"metric {name!r} is none of {known}") from None
 
 
 def _formed(source: CalibrationSource | None, form: ArrayForm) -> CalibrationSource | None:

@@ -61,12 +61,7 @@ def _report(options: LowRankOptions, result: LowRankResult) -> Mapping[str, obje
         "layers": [_layer_fields(layer) for layer in result.layers],
     }
     if result.fit is not None:
-        report["fit"] = {
-            "num_steps": result.fit.num_steps,
-            "error_before": result.fit.error_before,
-            "error": result.fit.error,
-            "reason": result.fit.reason,
-        }
+        report["fit"] = result.fit.report
     return report
 
 
@@ -94,9 +89,8 @@ def _table(result: LowRankResult) -> StageTable:
         f"low rank: MACs {before.num_macs} to {after.num_macs}, "
         f"bytes of weights {before.size_bytes} to {after.size_bytes}"
     )
-    if result.fit is not None and result.fit.error is not None:
-        title += f", error of the output {result.fit.error_before:.2%}, fitted"
-        title += f" {result.fit.error:.2%}"
+    if result.fit is not None:
+        title += result.fit.words
     return StageTable(title, _HEADINGS, rows)
 
 

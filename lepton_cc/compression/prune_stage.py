@@ -17,6 +17,7 @@ from lepton_cc.pruning.savings import LayerSaving, savings
 
 _HEADINGS = (
     "layer",
+    "ONNX nodes",
     "weights",
     "zeros",
     "channels",
@@ -58,9 +59,8 @@ class PruneStage:
         title = f"{self.options.title}, {result.sparsity:.0%} zeros"
         if fewer < weights:
             title += f", weights {weights} to {fewer}, MACs {macs} to {less}"
-        if result.fit is not None and result.fit.error is not None:
-            before, after = result.fit.error_before, result.fit.error
-            title += f", error of the output {before:.2%}, fitted {after:.2%}"
+        if result.fit is not None:
+            title += result.fit.words
         return title if self.target is None else f"{title}, on {self.target.name}"
 
     def _notes(self, result: PruneResult, found: Mapping[str, LayerSaving]) -> list[Diagnostic]:
@@ -86,12 +86,7 @@ class PruneStage:
         if self.target is not None:
             report["target"] = self.target.name
         if result.fit is not None:
-            report["fit"] = {
-                "num_steps": result.fit.num_steps,
-                "error_before": result.fit.error_before,
-                "error": result.fit.error,
-                "reason": result.fit.reason,
-            }
+            report["fit"] = result.fit.report
         return report
 
 
@@ -104,6 +99,7 @@ def _totals(graph: Graph) -> tuple[int, int]:
 def _fields(layer: PrunedLayer, saving: LayerSaving | None) -> Mapping[str, object]:
     fields: dict[str, object] = {
         "name": layer.name,
+        "nodes": list(layer.nodes),
         "num_weights": layer.num_weights,
         "num_zeros": layer.num_zeros,
         "channels": list(layer.channels),
@@ -126,6 +122,7 @@ def _rows(
         rows.append(
             (
                 layer.name,
+                "+".join(layer.nodes),
                 layer.num_weights,
                 layer.num_zeros,
                 str(after) if before == after else f"{before} to {after}",

@@ -45,13 +45,14 @@ class PruneOptions:
 
 @dataclass(frozen=True, slots=True)
 class PrunedLayer:
-    """What became of one layer.
+    """What became of one layer, and of which ONNX nodes it is.
 
     `error`: the share of its output's power that is lost, measured where it reads what the layers
     before it became. `channels`: those that it gives, before and after.
     """
 
     name: str
+    nodes: tuple[str, ...]
     num_weights: int
     num_zeros: int
     error: float

@@ -144,4 +144,5 @@ def _pruned(
 def _figures(layer: PrunableLayer, weights: Array, error: float) -> PrunedLayer:
     zeros = int(weights.size - np.count_nonzero(weights))
     channels = int(weights.shape[-1])
-    return PrunedLayer(layer.name, weights.size, zeros, error, (channels, channels))
+    nodes = layer.op.location.nodes
+    return PrunedLayer(layer.name, nodes, weights.size, zeros, error, (channels, channels))

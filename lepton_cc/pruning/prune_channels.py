@@ -155,6 +155,7 @@ def _without_share(
     figures = tuple(
         PrunedLayer(
             layer.name,
+            layer.op.location.nodes,
             layer.weights.size,
             int(layer.weights.size - np.count_nonzero(layer.weights)),
             errors.get(layer.name, 0.0),

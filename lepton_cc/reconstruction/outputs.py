@@ -62,6 +62,23 @@ class OutputFit:
     num_steps: int
     reason: str = ""
 
+    @property
+    def words(self) -> str:
+        """What to add to the title of a table; empty if nothing was measured."""
+        if self.error_before is None or self.error is None:
+            return ""
+        return f", error of the output {self.error_before:.2%}, fitted {self.error:.2%}"
+
+    @property
+    def report(self) -> Mapping[str, object]:
+        """For JSON."""
+        return {
+            "num_steps": self.num_steps,
+            "error_before": self.error_before,
+            "error": self.error,
+            "reason": self.reason,
+        }
+
 
 def fit_outputs(
     original: Graph,

@@ -30,6 +30,8 @@ def test_zeros_are_written_and_what_they_save(
     (stage,) = json.loads((tmp_path / "report.json").read_text())["stages"]
     assert (stage["stage"], stage["pattern"]) == ("prune", "unstructured:0.5")
     assert any("size_bytes" in layer for layer in stage["layers"])
+    nodes = {node.name for node in onnx.load(model).graph.node}
+    assert all(layer["nodes"] and set(layer["nodes"]) <= nodes for layer in stage["layers"])
     constants = onnx.load(tmp_path / "digits_cnn.onnx").graph.initializer
     zeros = sum(int(np.count_nonzero(numpy_helper.to_array(one) == 0)) for one in constants)
     assert zeros >= sum(layer["num_zeros"] for layer in stage["layers"]) > 0
