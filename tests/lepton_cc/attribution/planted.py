@@ -17,6 +17,7 @@ from lepton_cc.ir.tensor import Array, Tensor
 
 FACTOR = 8
 OUTLIER = 64
+_MOST_STEPS = 2.0**30
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,8 @@ def shifted_bias(graph: Graph, choice: int, sample: dict[str, Array]) -> Planted
     result = seen[layer.anchor.results[0].name].astype(np.float64)
     integers, scale = _dequantize(graph, layer.anchor, 2).inputs[:2]
     steps = np.rint(np.sqrt(np.mean(result**2)) / 3 / _array(graph, scale))
+    # Scales of channels that are always zero are next to nothing.
+    steps = np.clip(steps, -_MOST_STEPS, _MOST_STEPS)
     return Planted(_with_constants(graph, {integers: _array(graph, integers) + steps}), layer.name)
 
 
