@@ -13,7 +13,6 @@ from lepton_cc.calibration.quantize import QuantizationOptions
 _MOST_TRIED = 3
 # Who makes less than this of the noise cannot take a decibel off it.
 _SMALLEST_SHARE = 0.05
-_NARROW_BITS = 4
 
 _SAMPLES: Mapping[Cause, str] = {
     Cause.SATURATION: "samples that show the whole range",
@@ -33,7 +32,7 @@ class Suspect:
     def is_faulty(self) -> bool:
         """True if more is wrong than that 8 or 16 bits are rounded."""
         noise = self.noise
-        has_narrow = noise.in_weights and 0 < noise.weights_bits <= _NARROW_BITS
+        has_narrow = noise.in_weights and noise.has_narrow_weights
         return noise.cause is not Cause.ROUNDING or has_narrow
 
 

@@ -33,7 +33,7 @@ _NUM_SAMPLES = 32
 # No choice of scales takes much off a layer that is only rounded; one with a fault comes first
 # even where what follows (a saturated softmax) hides 18 dB of it.
 _ROUNDED = 1 / 64
-_NARROW_BITS, _WIDE_BITS = 4, 8
+_WIDE_BITS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +189,7 @@ def _layers(
 
 def _given_scheme(swapping: Swapper, noises: Sequence[LayerNoise]) -> WeightScheme:
     """The widths that most layers of a model have which was quantized elsewhere."""
-    narrow = [noise.weights_bits <= _NARROW_BITS for noise in noises if noise.weights_bits]
+    narrow = [noise.has_narrow_weights for noise in noises if noise.weights_bits]
     wide = [
         pair.quantize.kind.dtype.bits > _WIDE_BITS
         for layer in swapping.layers

@@ -28,6 +28,7 @@ _OUTLIER = 8.0
 _OUTLIER_KURTOSIS = 100.0
 # A sum this much smaller than its operands keeps their steps.
 _CANCELLED = 1 / 4
+_NARROW_BITS = 4
 
 
 class Cause(enum.Enum):
@@ -64,6 +65,11 @@ class LayerNoise:
     weights_channel_ratio: float = 1.0
     weights_bits: int = 0
     cancellation: float = 1.0
+
+    @property
+    def has_narrow_weights(self) -> bool:
+        """True of integer weights of at most 4 bits."""
+        return 0 < self.weights_bits <= _NARROW_BITS
 
     @property
     def in_weights(self) -> bool:

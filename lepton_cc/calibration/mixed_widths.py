@@ -26,8 +26,6 @@ from lepton_cc.passes.quantize.weight_rounding import RoundedLayer, WeightScheme
 _MOST_SAMPLES = 64
 # The noise of 8 bits by that of 4.
 _WIDE_SHARE = 1 / 256
-
-
 # Beyond the precision of binary32, in which outputs are compared.
 _MOST_DECIBELS = 150.0
 

@@ -131,7 +131,7 @@ def compiled_candidate(
     if settings.cycles and _ENGINE not in settings.targets:
         costs = _with_cycles(costs, path, settings)
     if settings.instructions and sample is not None and _CORE not in settings.targets:
-        costs = _with_instructions(costs, path, settings, sample)
+        costs = _with_instructions(costs, lambda: compiled(path, settings, _CORE), sample)
     inputs = tuple(Value(port.name, port.type) for port in here.inputs)
     name = f"{path.stem} {settings.scheme}".rstrip()
     return Candidate(name, inputs, here.run, costs, tuple(elsewhere))
@@ -153,8 +153,7 @@ def _costs_on(
         costs = replace(costs, cycles=there.engine.cycles, engine=target.name)
     is_core = target.execution is Execution.CONTROL_CORE and target.engine is None
     if settings.instructions and sample is not None and is_core:
-        costs = replace(costs, core=name)
-        costs = _with_instructions(costs, path, settings, sample)
+        costs = _with_instructions(replace(costs, core=name), lambda: there, sample)
     return costs
 
 
@@ -181,10 +180,11 @@ def _with_cycles(costs: Costs, path: Path, settings: Settings) -> Costs:
 
 
 def _with_instructions(
-    costs: Costs, path: Path, settings: Settings, sample: Mapping[str, Array]
+    costs: Costs, make: Callable[[], CompiledModel], sample: Mapping[str, Array]
 ) -> Costs:
+    """make: gives the model, compiled for the core; its refusal is said, too."""
     try:
-        model = compiled(path, settings, costs.core)
+        model = make()
         model.run(sample)
     except Refused as error:
         reason = error.diagnostics[0].message

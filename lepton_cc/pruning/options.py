@@ -66,8 +66,8 @@ class PruneResult:
     `prepared` has the channels in the order in which the pruned graph has them. `sensitivities` are
     what a global budget was divided by; empty where there was none. `kept` holds the channels of
     the original that stayed, in their new order, by the names of values that lost some or have them
-    in another order. `fit` is the one of the
-    whole model, if it was asked for. `note`: what was asked for and could not be had, if anything.
+    in another order. `fit` is the one of the whole model, if it was asked for. `note`: what was
+    asked for and could not be had, if anything.
     """
 
     prepared: Graph

@@ -12,7 +12,6 @@ from lepton_cc.passes.prune.contraction_weights import PrunableLayer
 from lepton_cc.passes.prune.order_channels import (
     can_be_ordered,
     channel_order,
-    new_places,
     removal_costs,
     reordered,
 )
@@ -47,4 +46,4 @@ def ordered_for_pattern(
             orders.append((group, order))
     if not orders:
         return prepared, {}
-    return reordered(prepared, orders), new_places(orders)
+    return reordered(prepared, orders)

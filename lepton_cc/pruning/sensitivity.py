@@ -6,15 +6,14 @@ from dataclasses import replace
 import numpy as np
 
 from lepton_cc.calibration.data import CalibrationData
-from lepton_cc.calibration.float_run import inner_run
 from lepton_cc.ir.graph import Graph
 from lepton_cc.ir.tensor import Array
 from lepton_cc.passes.prune.allocate import LEVELS, Sensitivity
 from lepton_cc.passes.prune.contraction_weights import PrunableLayer
-from lepton_cc.passes.prune.layer_moments import LayerMoments
 from lepton_cc.passes.prune.pattern import Pattern
 from lepton_cc.passes.prune.second_order import prune_matrix, relative_error
 from lepton_cc.passes.reconstruct.whole import outputs_of, refusal_of_whole, whole_block
+from lepton_cc.pruning.reader_moments import read_moments
 from lepton_cc.reconstruction.thinned import thinned
 
 # The level at which errors are followed to the output, and the samples that are.
@@ -31,13 +30,7 @@ def measured_sensitivities(
     the layer's own output, times what one of them at half the weights does to the last. Else of the
     layer's.
     """
-    moments = {layer.name: LayerMoments(layer) for layer in layers}
-    run = inner_run(graph, [layer.op.inputs[0] for layer in layers])
-    for sample in data.samples():
-        values = run(sample)
-        for layer in layers:
-            x = values[layer.op.inputs[0].name]
-            moments[layer.name].observe(x, x)
+    moments = read_moments(graph, layers, data)
     found = []
     followed: dict[str, Array] = {}
     for layer in layers:

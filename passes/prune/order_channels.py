@@ -18,8 +18,8 @@ from lepton_cc.passes.prune.pattern import Pattern
 from lepton_cc.passes.prune.remove_channels import unit_rows
 from lepton_cc.passes.prune.shrink_graph import Staying, shrunk
 
-# Columns that are looked at, at even distances, and pairs of neighbourhoods that are tried: a
-# bound of some ten seconds for a group.
+# Columns that are looked at, and pairs of neighbourhoods that are tried before the last sweep, both
+# at even distances: bounds of some ten seconds for a group.
 _MOST_COLUMNS, _MOST_PAIRS = 1024, 4000
 # Of what is lost: an exchange that gains less is noise.
 _LEAST_GAIN = 1e-9
@@ -65,11 +65,13 @@ def channel_order(costs: Array, pattern: Pattern) -> Array:
     costs, height = costs[:, ::every], pattern.rows
     gone = height - pattern.nonzeros
     order = np.arange(len(costs)).reshape(-1, height)
+    pairs = list(combinations(range(len(order)), 2))
+    pairs = pairs[:: -(-len(pairs) // _MOST_PAIRS) or 1]
     tried, improved = 0, True
     while improved and tried < _MOST_PAIRS:
         improved = False
-        for one, other in combinations(range(len(order)), 2):
-            tried += 1
+        tried += len(pairs)
+        for one, other in pairs:
             found = _exchanged(costs, order[one], order[other], gone)
             if found is not None:
                 order[one], order[other] = found
@@ -98,14 +100,15 @@ def _lost(costs: Array, gone: int) -> Array:
     return np.asarray(np.partition(costs, gone - 1, axis=-2)[..., :gone, :].sum(axis=(-2, -1)))
 
 
-def reordered(graph: Graph, orders: Sequence[tuple[ChannelGroup, Array]]) -> Graph:
-    """The graph with the units of some groups in another order; it computes the same."""
-    return shrunk(graph, _staying(orders))
+def reordered(
+    graph: Graph, orders: Sequence[tuple[ChannelGroup, Array]]
+) -> tuple[Graph, dict[str, Array]]:
+    """The graph with the units of some groups in another order, which computes the same.
 
-
-def new_places(orders: Sequence[tuple[ChannelGroup, Array]]) -> dict[str, Array]:
-    """The channels that values have of before, by names of those whose order changes."""
-    return {value.name: one.elements for value, one in _staying(orders).items()}
+    Beside it the channels of before, by names of the values that have them in another order.
+    """
+    stays = _staying(orders)
+    return shrunk(graph, stays), {value.name: one.elements for value, one in stays.items()}
 
 
 def _staying(orders: Sequence[tuple[ChannelGroup, Array]]) -> dict[Value, Staying]:

@@ -95,11 +95,11 @@ class _Shrinking:
         done: set[int] = set()
         for port in (RESULT, *range(len(op.operands))):
             other = port_value(op, port)
-            own = self._stays.get(other) if other is not None else None
-            if own is None or other is None:
+            if other is None or other not in self._stays:
                 continue
+            own = self._stays[other]
+            size = other.type.dims[own.axis]
             for link in axis_links(op, port, own.axis) or ():
-                size = other.type.dims[own.axis]
                 if link.port == number and link.axis not in done and array.shape[link.axis] == size:
                     array = np.take(array, own.elements, axis=link.axis)
                     done.add(link.axis)
