@@ -1,6 +1,5 @@
 """`lepton compress MODEL --data DATA.npz`: integers of a float model, as IR and as ONNX."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,14 +8,13 @@ import click
 from click.core import ParameterSource
 
 from lepton_cc.cli import options
+from lepton_cc.cli.compression_files import checked_output, write_compression
 from lepton_cc.cli.guard import GuardedCommand, Session
 from lepton_cc.cli.progress import progress
-from lepton_cc.cli.tables import print_table
 
 if TYPE_CHECKING:
     from lepton_cc.calibration.layer_schemes import LayerScheme
     from lepton_cc.calibration.quantize import QuantizationOptions
-    from lepton_cc.compression.result import Compression
     from lepton_cc.compression.stage import Stage
 
 _OF_QUANTIZATION = (
@@ -143,8 +141,6 @@ def compress(
     Runtime runs and lepton-cc compiles, and report.json.
     """
     from lepton_cc.compression.compress import compress as compress_model
-    from lepton_cc.compression.output import Output
-    from lepton_cc.ir.diagnostics import Refused
 
     _refuse_without_effect(ctx, quantize, prune)
     stages: list[Stage] = []
@@ -164,9 +160,7 @@ def compress(
             block=block or 0,
         )
         stages.append(QuantizeStage(chosen))
-    stem = name or model.stem
-    folder = out or Path("build") / stem
-    Output(folder, stem).check((model, data))
+    output = checked_output((model, data), name, out)
     with progress(quiet=as_json) as tell:
         done = compress_model(
             model,
@@ -176,13 +170,7 @@ def compress(
             observers=(ctx.ensure_object(Session),),
             progress=tell,
         )
-    written = done.save(folder, stem)
-    if as_json:
-        click.echo(json.dumps(done.report(), indent=2, ensure_ascii=False))
-    else:
-        _print(done, written)
-    if done.problems:
-        raise Refused(done.problems)
+    write_compression(done, output, as_json=as_json)
 
 
 def _refuse_without_effect(ctx: click.Context, quantize: str, prune: str | None) -> None:
@@ -258,15 +246,3 @@ def _layer_scheme(word: str) -> "LayerScheme":
             f"{word!r} is not NAME=SCHEME with a scheme of {known}", param_hint="--layer-scheme"
         )
     return LayerScheme(pattern, WeightScheme(scheme))
-
-
-def _print(done: "Compression", written: tuple[Path, ...]) -> None:
-    for stage in done.stages:
-        table = stage.result.table
-        if table is not None:
-            title = f"{stage.name}: {table.title}, {stage.seconds:.1f} s"
-            print_table(title, table.headings, table.rows)
-    for note in done.notes:
-        click.echo(f"note: {note.message}", err=True)
-    for path in written:
-        click.echo(f"wrote {path}")

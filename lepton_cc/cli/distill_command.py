@@ -1,18 +1,16 @@
 """`lepton distill MODEL --data DATA.npz`: trains a compressed student of a model, with PyTorch."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from lepton_cc.cli import options
+from lepton_cc.cli.compression_files import checked_output, write_compression
 from lepton_cc.cli.guard import GuardedCommand
 from lepton_cc.cli.progress import progress
-from lepton_cc.cli.tables import print_table
 
 if TYPE_CHECKING:
-    from lepton_cc.compression.result import Compression
     from lepton_cc.passes.prune.pattern import Pattern
 
 
@@ -170,17 +168,16 @@ def distill(
 
     Writes NAME.lir, NAME.onnx and report.json as `lepton compress` does.
     """
-    from lepton_cc.compression.output import Output
     from lepton_cc.evaluation.data import ArrayForm
-    from lepton_cc.ir.diagnostics import Refused
     from lepton_cc.passes.quantize.weight_rounding import WeightScheme
     from lepton_cc.train.augmentation import Augmentation
     from lepton_cc.train.distill import DistillOptions
     from lepton_cc.train.distill import distill as distill_model
     from lepton_cc.train.distillation import Schedule
 
+    learner = _student(student)
     chosen = DistillOptions(
-        _student(student),
+        learner,
         low_rank,
         sparsity,
         _pattern(pattern),
@@ -192,18 +189,11 @@ def distill(
         Augmentation(flip, shift, zoom, contrast, mixup, cutmix),
         ArrayForm(divide_by),
     )
-    stem = name or model.stem
-    folder = out or Path("build") / stem
-    Output(folder, stem).check((model, data))
+    inputs = (model, data, learner) if isinstance(learner, Path) else (model, data)
+    output = checked_output(inputs, name, out)
     with progress(quiet=as_json) as tell:
         done = distill_model(model, data, chosen, dims=options.read_dims(dims), progress=tell)
-    written = done.save(folder, stem)
-    if as_json:
-        click.echo(json.dumps(done.report(), indent=2, ensure_ascii=False))
-    else:
-        _print(done, written)
-    if done.problems:
-        raise Refused(done.problems)
+    write_compression(done, output, as_json=as_json)
 
 
 def _student(word: str | None) -> float | Path | None:
@@ -222,12 +212,3 @@ def _pattern(word: str) -> "Pattern":
     if pattern is None:
         raise click.BadParameter(f"{word!r} is no pattern", param_hint="--pattern")
     return pattern
-
-
-def _print(done: "Compression", written: tuple[Path, ...]) -> None:
-    for stage in done.stages:
-        table = stage.result.table
-        if table is not None:
-            print_table(f"{table.title} in {stage.seconds:.0f} s", table.headings, table.rows)
-    for path in written:
-        click.echo(f"wrote {path}")

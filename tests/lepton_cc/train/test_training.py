@@ -485,6 +485,18 @@ def test_distilling_nothing_is_refused(torch: Any, project_root: Path, tmp_path:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_student_is_not_overwritten(torch: Any, project_root: Path, tmp_path: Path) -> None:
+    images, _ = digits(project_root)
+    np.savez(tmp_path / "data.npz", image=images)
+    model = project_root / "models" / "digits_cnn.onnx"
+    student = tmp_path / "small.onnx"
+    student.write_bytes(model.read_bytes())
+    arguments = ("--student", student, "-o", tmp_path, "--name", "small")
+    result = tool("distill", model, "--data", tmp_path / "data.npz", *arguments)
+    assert result.exit_code == 1, result.output
+    assert "small.onnx, which is read and would be overwritten" in result.output
+
+
 def test_without_pytorch_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(
